@@ -1,0 +1,44 @@
+# Every target sets up what it needs; a second run is fast. CI calls the same targets (.ci/run).
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV   := .venv
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+SOURCE := operator presets inference tests benchmarks
+
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z0-9-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with the locked, hashed dependencies (about 6 GB with torch)
+
+$(STAMP): pyproject.toml requirements/dev.lock
+	@command -v python3 >/dev/null || { echo "setup: python3 (>= 3.11) is missing; on Debian: apt-get install python3 python3-venv"; exit 1; }
+	@test -x $(PY) || python3 -m venv $(VENV) || { echo "setup: python3 has no venv module; on Debian: apt-get install python3-venv"; exit 1; }
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.lock
+	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip sync --quiet --require-hashes requirements/dev.lock
+	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lint: $(STAMP) ## ruff (all rules), mypy strict, import contracts
+	$(VENV)/bin/ruff check $(SOURCE)
+	$(VENV)/bin/ruff format --check $(SOURCE)
+	$(VENV)/bin/mypy $(SOURCE)
+	$(VENV)/bin/lint-imports
+
+format: $(STAMP) ## Rewrite the source in the one format
+	$(VENV)/bin/ruff check --fix $(SOURCE)
+	$(VENV)/bin/ruff format $(SOURCE)
+
+lock: $(STAMP) ## Resolve the dependencies again and write requirements/*.lock
+	for extra in dev operator inference; do \
+	  case $$extra in dev) what="--all-extras --group dev";; *) what="--extra $$extra -c requirements/dev.lock";; esac; \
+	  $(VENV)/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	    --custom-compile-command "make lock" pyproject.toml $$what -o requirements/$$extra.lock || exit 1; \
+	done
+	grep -A99 '^uv==' requirements/dev.lock | awk 'NR==1 || /^ /{print; next} {exit}' > requirements/uv.lock
+
+test: lint ## All that a merge requires
+	$(PY) -m pytest -m "not e2e and not gpu"
+
+.PHONY: help setup lint format lock test

@@ -1,0 +1,1 @@
+"""A throw-away Kubernetes for tests and the demo (see docs/cluster.md)."""
