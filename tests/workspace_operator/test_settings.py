@@ -1,0 +1,112 @@
+"""What the administrator may choose, and what a wrong choice is told."""
+
+import re
+from pathlib import Path
+
+import pytest
+from workspace_operator.settings import (
+    BadSetting,
+    Cloud,
+    NodeClass,
+    NodeProvisioner,
+    Probe,
+    Settings,
+    documented,
+    environment_table,
+)
+
+ARCHITECTURE = Path(__file__).parents[2] / "docs" / "architecture.md"
+
+
+def test_an_empty_environment_gives_the_documented_defaults() -> None:
+    settings = Settings.from_environment({})
+    assert settings == Settings()
+    assert settings.node_provisioner is NodeProvisioner.KARPENTER
+    assert settings.resync_seconds == 60
+    assert settings.leader_election is True
+
+
+def test_an_empty_value_counts_as_unset() -> None:
+    assert Settings.from_environment({"ATELIER_CLOUD": "", "KUBECONFIG": ""}) == Settings()
+
+
+def test_values_are_parsed_into_their_types(tmp_path: Path) -> None:
+    settings = Settings.from_environment(
+        {
+            "ATELIER_LEADER_ELECTION": "False",
+            "ATELIER_CLOUD": "kwok",
+            "ATELIER_PROBE": "readiness",
+            "ATELIER_PROBE_INTERVAL_SECONDS": "5",
+            "ATELIER_PRESET_DIRECTORY": str(tmp_path),
+            "ATELIER_METRICS_PORT": "9000",
+        }
+    )
+    assert settings.leader_election is False
+    assert settings.cloud is Cloud.KWOK
+    assert settings.probe is Probe.READINESS
+    assert settings.probe_interval_seconds == 5
+    assert settings.preset_directory == tmp_path
+    assert settings.metrics_port == 9000
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "remedy"),
+    [
+        ("ATELIER_LEADER_ELECTION", "yes", "true or false"),
+        ("ATELIER_CLOUD", "moon", "azure, aws, gcp, kwok"),
+        ("ATELIER_NODE_PROVISIONER", "Karpenter", "karpenter, byo"),
+        ("ATELIER_PROBE_INTERVAL_SECONDS", "0", "at least 1"),
+        ("ATELIER_RESYNC_SECONDS", "1.5", "whole number"),
+        ("ATELIER_METRICS_PORT", "70000", "1 to 65535"),
+        ("ATELIER_HEALTH_PORT", "-1", "1 to 65535"),
+        ("ATELIER_PRESET_IMAGE", "x/{model}", "{preset} and {version}"),
+        ("ATELIER_PRESET_IMAGE", "x/{preset", "{preset} and {version}"),
+        ("ATELIER_PRESET_IMAGE", "x/{}", "{preset} and {version}"),
+        ("ATELIER_PRESET_DIRECTORY", "/does/not/exist", "existing directory"),
+        ("ATELIER_LOG_LEVEL", "loud", "debug, info, warning, error"),
+        ("ATELIER_IMAGE_PULL_POLICY", "always", "Always, IfNotPresent, Never"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name_value_and_remedy(
+    variable: str, value: str, remedy: str
+) -> None:
+    with pytest.raises(BadSetting) as refusal:
+        Settings.from_environment({variable: value})
+    assert str(refusal.value).startswith(f"{variable}={value!r}: ")
+    assert remedy in str(refusal.value)
+    assert refusal.value.variable == variable
+
+
+def test_the_node_class_is_the_profile_with_overrides_on_top() -> None:
+    aws = Settings.from_environment({"ATELIER_CLOUD": "aws"})
+    assert aws.node_class == NodeClass(
+        group="karpenter.k8s.aws", kind="EC2NodeClass", name="default"
+    )
+    named = Settings.from_environment(
+        {"ATELIER_CLOUD": "aws", "ATELIER_NODE_CLASS_NAME": "gpu-nodes"}
+    )
+    assert named.node_class == NodeClass(
+        group="karpenter.k8s.aws", kind="EC2NodeClass", name="gpu-nodes"
+    )
+
+
+def test_the_image_is_named_after_preset_and_version() -> None:
+    assert Settings(version="1.2.3").image_for("mistral-7b") == "atelier/mistral-7b:1.2.3"
+    fixed = Settings.from_environment({"ATELIER_PRESET_IMAGE": "registry.example/one:2"})
+    assert fixed.image_for("mistral-7b") == "registry.example/one:2"
+
+
+def test_architecture_lists_exactly_these_variables() -> None:
+    chapter = ARCHITECTURE.read_text().split("## The contract between chart and operator")[1]
+    listed = set()
+    for line in chapter.split("\n## ")[0].splitlines():
+        names = re.findall(r"`(_?[A-Z][A-Z_]+)`", line.split("|")[1]) if "|" in line else []
+        listed |= {"ATELIER_NODE_CLASS" + name if name.startswith("_") else name for name in names}
+    assert listed == {setting.metadata["variable"] for setting in documented()}
+
+
+def test_help_shows_every_variable_with_its_default() -> None:
+    table = environment_table()
+    assert len(table.splitlines()) == len(documented())
+    assert "ATELIER_LEADER_ELECTION" in table
+    assert "[true]" in table
