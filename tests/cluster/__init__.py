@@ -1,1 +1,9 @@
-"""A throw-away Kubernetes for tests and the demo (see docs/cluster.md)."""
+"""
+A throw-away Kubernetes for tests and the demo (see docs/cluster.md).
+
+What the tests import stands here; the rest of the package is how it is done.
+"""
+
+from tests.cluster.binaries import binary, ensure
+
+__all__ = ["binary", "ensure"]
