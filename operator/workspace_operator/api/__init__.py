@@ -1,0 +1,83 @@
+"""
+The Workspace API (group ``kaito.sh``) as Python values: the public face of this package.
+
+Import from here, never from the files below:
+
+- ``workspace`` what a user writes, ``status`` what the operator answers. The
+  CustomResourceDefinition is generated from these two, so a field exists in one place only;
+- ``rules`` what the fields must satisfy together;
+- ``parse`` an object of the API server becomes a ``Workspace`` or an ``InvalidSpec``.
+
+Invariant: pure. Nothing here reads a clock, the environment or a cluster, and nothing here imports
+kopf, kubernetes, asyncio, os or time.
+"""
+
+from workspace_operator.api.model import Model, Timestamp
+from workspace_operator.api.parse import InvalidSpec, parse
+from workspace_operator.api.status import (
+    Condition,
+    Download,
+    Endpoint,
+    Metric,
+    ModelIdentity,
+    NodeAttempt,
+    Performance,
+    PlanStatus,
+    Startup,
+    WorkspaceStatus,
+)
+from workspace_operator.api.workspace import (
+    ALPHA_VERSION,
+    FINALIZER,
+    GROUP,
+    KIND,
+    PLURAL,
+    STORED_VERSION,
+    Adapter,
+    DataDestination,
+    DataSource,
+    Inference,
+    LabelExpression,
+    LabelSelector,
+    Partition,
+    Preset,
+    PresetOptions,
+    Resource,
+    Tuning,
+    Workspace,
+)
+
+__all__ = [
+    "ALPHA_VERSION",
+    "FINALIZER",
+    "GROUP",
+    "KIND",
+    "PLURAL",
+    "STORED_VERSION",
+    "Adapter",
+    "Condition",
+    "DataDestination",
+    "DataSource",
+    "Download",
+    "Endpoint",
+    "Inference",
+    "InvalidSpec",
+    "LabelExpression",
+    "LabelSelector",
+    "Metric",
+    "Model",
+    "ModelIdentity",
+    "NodeAttempt",
+    "Partition",
+    "Performance",
+    "PlanStatus",
+    "Preset",
+    "PresetOptions",
+    "Resource",
+    "Startup",
+    "Timestamp",
+    "Tuning",
+    "Workspace",
+    "WorkspaceStatus",
+    "parse",
+]

@@ -1,0 +1,107 @@
+"""
+What the fields of a Workspace must satisfy together: KAITO's static rules, with its holes closed.
+
+The same rules stand in the CustomResourceDefinition (``workspace_operator.crd``), where the API
+server holds them against every write; here they hold against what was stored before a rule existed.
+One table of bad manifests in the tests is put to both. Rules that compare a change with what was
+there before need the old object, so only the CustomResourceDefinition has them.
+Source: kaito-project/kaito, api/v1beta1/workspace_validation.go at v0.12.0.
+Invariant: pure; a violation names the field, the value and the remedy.
+Must not import kopf, kubernetes, asyncio, os or time.
+"""
+
+import re
+from collections.abc import Iterator
+
+from workspace_operator.api.limits import (
+    MIG_PROFILES,
+    NAME_LIMIT,
+    RESERVED_LABEL_PREFIX,
+    RESERVED_LABELS,
+    WORKSPACE_NAME,
+)
+from workspace_operator.api.violation import Violation
+from workspace_operator.api.workload_rules import inference_rules, tuning_rules
+from workspace_operator.api.workspace import LabelSelector, Partition, Workspace
+
+
+def violations(workspace: Workspace) -> Iterator[Violation]:
+    """Give every broken static rule, in the order of the manifest."""
+    yield from _object_rules(workspace)
+    yield from _selector_rules(workspace.resource.label_selector)
+    if workspace.resource.partition is not None:
+        yield from _partition_rules(workspace.resource.partition)
+    if workspace.inference is not None:
+        yield from inference_rules(workspace.inference)
+    if workspace.tuning is not None:
+        yield from tuning_rules(workspace.resource, workspace.tuning)
+
+
+def _object_rules(workspace: Workspace) -> Iterator[Violation]:
+    if len(workspace.name) > NAME_LIMIT or not re.fullmatch(WORKSPACE_NAME, workspace.name):
+        yield Violation(
+            path="metadata.name",
+            why=f"{workspace.name!r} cannot name a Service and a label: use at most {NAME_LIMIT} "
+            "lower-case letters, digits and '-', starting with a letter and not ending with '-'",
+        )
+    if workspace.inference is None and workspace.tuning is None:
+        yield Violation(
+            path="inference",
+            why="Either Inference or Tuning must be specified, not neither: add inference.preset",
+        )
+    if workspace.inference is not None and workspace.tuning is not None:
+        yield Violation(
+            path="tuning",
+            why="Either Inference or Tuning must be specified, but not both: "
+            "put tuning into a Workspace of its own",
+        )
+
+
+def _is_reserved(key: str) -> bool:
+    return key in RESERVED_LABELS or key.startswith(RESERVED_LABEL_PREFIX)
+
+
+def _selector_rules(selector: LabelSelector) -> Iterator[Violation]:
+    path = "resource.labelSelector"
+    if all(_is_reserved(key) for key in selector.match_labels):
+        yield Violation(
+            path=f"{path}.matchLabels",
+            why="matchLabels must contain at least one non-reserved label; "
+            f"got {sorted(selector.match_labels)}: add one of your own, such as apps: mistral",
+        )
+    for index, expression in enumerate(selector.match_expressions):
+        needs_values = expression.operator in {"In", "NotIn"}
+        if needs_values != bool(expression.values):
+            remedy = "name at least one value" if needs_values else "leave values out"
+            yield Violation(
+                path=f"{path}.matchExpressions[{index}].values",
+                why=f"operator {expression.operator} with values "
+                f"{list(expression.values)}: {remedy}",
+            )
+
+
+def _partition_rules(partition: Partition) -> Iterator[Violation]:
+    path = "resource.partition"
+    if partition.mode == "accelerator":
+        if partition.profile:
+            yield Violation(
+                path=f"{path}.profile",
+                why=f"{partition.profile!r}: profile is not valid for accelerator mode; remove it",
+            )
+        if partition.count is None:
+            yield Violation(
+                path=f"{path}.count",
+                why="missing: accelerator mode needs count, the number of shares",
+            )
+        return
+    if partition.count is not None:
+        yield Violation(
+            path=f"{path}.count",
+            why=f"{partition.count}: count is only valid for accelerator mode; remove it",
+        )
+    if partition.profile not in MIG_PROFILES:
+        yield Violation(
+            path=f"{path}.profile",
+            why=f"{partition.profile!r} is not a MIG profile: use one that the GPU offers, "
+            "such as 1g.10gb (nvidia-smi mig -lgip lists them)",
+        )
