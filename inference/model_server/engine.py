@@ -1,0 +1,280 @@
+"""
+Run the model in one thread and let the event loop ask for tokens.
+
+There is one door each way: a queue of messages into the thread, and one call of the loop per step
+out of it, with every token of the step. The thread's loop reads
+
+    take messages in -> schedule -> step -> update -> deliver
+
+and nothing else touches the scheduler or the runner. A step that fails ends the requests of its
+batch; a runner that is lost, or a fault in the scheduling itself, ends the thread: everything open
+is failed, `is_alive` turns False and the process is to be replaced.
+
+Invariant: a request that `generate` accepted gets exactly one finish reason, or its reader left.
+Must not import torch.
+"""
+
+import asyncio
+import logging
+import queue
+import secrets
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+
+from model_server.batch import Runner, RunnerLost
+from model_server.request import (
+    EngineStopped,
+    FinishReason,
+    QueueFull,
+    Request,
+    TokenOutput,
+    require,
+)
+from model_server.scheduler import Scheduler, SchedulerLimits, check_length
+from model_server.token_stream import TokenStream
+
+logger = logging.getLogger(__name__)
+
+IDLE_BEAT_SECONDS = 1.0  # how often an idle thread shows that it lives
+JOIN_SECONDS = 10.0  # how long `stop` waits for a step that is under way
+RETRY_AFTER_MOST_SECONDS = 60
+RECENT_FINISHES = 32  # that the advice to come back later is worked out from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLimits:
+    """Bound what runs and waits at the same time."""
+
+    max_sequences: int = 32
+    max_queued: int = 128
+    max_batch_tokens: int = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatistics:
+    """Show the engine as it was after its latest step; the last four only grow."""
+
+    running: int = 0
+    waiting: int = 0
+    kv_blocks_used: int = 0
+    kv_blocks_total: int = 0
+    steps: int = 0
+    tokens_computed: int = 0  # of prompts and answers, computed again after a preemption included
+    tokens_generated: int = 0
+    preemptions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Cancel:
+    request_id: str
+
+
+class _Stop:
+    pass
+
+
+class Engine:
+    """Accept requests on the event loop, answer tokens from the thread."""
+
+    def __init__(self, runner: Runner, limits: EngineLimits) -> None:
+        """Make the scheduler for this runner; nothing runs before `start`."""
+        self._runner = runner
+        self._limits = limits
+        self._scheduler = Scheduler(
+            SchedulerLimits(
+                max_sequences=limits.max_sequences,
+                max_batch_tokens=limits.max_batch_tokens,
+                max_model_len=runner.max_model_len,
+                block_size=runner.block_size,
+                block_count=runner.block_count,
+                sliding_window=runner.sliding_window,
+                eos_token_ids=runner.eos_token_ids,
+            )
+        )
+        self._inbox: queue.SimpleQueue[Request | _Cancel | _Stop] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._statistics = EngineStatistics(kv_blocks_total=runner.block_count)
+        self._heartbeat = time.monotonic()
+        # Of the event loop:
+        self._streams: dict[str, TokenStream] = {}
+        self._accepting = False
+        self._drained = asyncio.Event()
+        self._finished_at: deque[float] = deque(maxlen=RECENT_FINISHES)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs: False before `start`, after `stop` and after a fatal fault."""
+        return self._thread.is_alive()
+
+    @property
+    def longest_request(self) -> int:
+        """Longest prompt and answer together, in tokens."""
+        return self._scheduler.limits.longest
+
+    def heartbeat_age_seconds(self) -> float:
+        """Age of the thread's latest sign of life: grows while a step takes long or hangs."""
+        return time.monotonic() - self._heartbeat
+
+    def statistics(self) -> EngineStatistics:
+        """Show the engine as it was after its latest step."""
+        return self._statistics
+
+    def start(self) -> None:
+        """Start the thread; call it on the event loop that will ask for tokens."""
+        self._loop = asyncio.get_running_loop()
+        self._accepting = True
+        self._heartbeat = time.monotonic()
+        self._thread.start()
+
+    async def stop(self, drain_seconds: float) -> None:
+        """Refuse new requests, let the open ones finish for so long, cancel the rest, end."""
+        self._accepting = False
+        if self._streams and self.is_alive:
+            self._drained.clear()
+            try:
+                await asyncio.wait_for(self._drained.wait(), drain_seconds)
+            except TimeoutError:
+                logger.warning("engine_drain_ended", extra={"open_requests": len(self._streams)})
+        self._inbox.put(_Stop())
+        await asyncio.to_thread(self._thread.join, JOIN_SECONDS)
+        self._end_all(FinishReason.CANCELLED, None)
+
+    def generate(self, request: Request) -> TokenStream:
+        """
+        Accept a request and stream its tokens.
+
+        Raises:
+            EngineStopped: If the engine is not started, draining, stopped or dead.
+            InvalidRequest: If a prompt id is unknown to the model, or the request id is taken.
+            RequestTooLong: If prompt and answer together pass the context.
+            QueueFull: If as many requests wait as may.
+        """
+        if not (self._accepting and self.is_alive):
+            raise EngineStopped("the engine does not take requests")
+        highest = max(request.prompt_ids)
+        size = self._runner.vocabulary_size
+        require("prompt_ids", highest, highest < size, f"must be token ids below {size}")
+        taken = request.request_id in self._streams
+        require("request_id", request.request_id, not taken, "must not belong to an open request")
+        check_length(request, self._scheduler.limits)
+        if len(self._streams) >= self._limits.max_sequences + self._limits.max_queued:
+            raise QueueFull(retry_after_seconds=self._retry_after_seconds())
+        stream = TokenStream(request.request_id, self._cancel)
+        self._streams[request.request_id] = stream
+        self._inbox.put(_with_seed(request))
+        return stream
+
+    def _cancel(self, request_id: str) -> None:
+        self._forget(request_id)
+        self._inbox.put(_Cancel(request_id))
+
+    def _forget(self, request_id: str) -> None:
+        self._streams.pop(request_id, None)
+        if not self._streams:
+            self._drained.set()
+
+    def _retry_after_seconds(self) -> int:
+        """Estimate when a place becomes free: the mean time between recent finishes."""
+        if len(self._finished_at) < 2:  # noqa: PLR2004 - an interval has two ends
+            return 1
+        spent = self._finished_at[-1] - self._finished_at[0]
+        mean = spent / (len(self._finished_at) - 1)
+        return max(1, min(RETRY_AFTER_MOST_SECONDS, round(mean + 0.5)))
+
+    def _receive(self, outputs: list[TokenOutput]) -> None:
+        """Hand a step's outputs to their readers, on the event loop."""
+        for output in outputs:
+            stream = self._streams.get(output.request_id)
+            if stream is None:
+                continue  # its reader left while the step ran
+            stream.push(output)
+            if output.finish_reason is not None:
+                self._finished_at.append(time.monotonic())
+                self._forget(output.request_id)
+
+    def _end_all(self, reason: FinishReason, error: str | None) -> None:
+        self._accepting = False
+        for request_id, stream in list(self._streams.items()):
+            stream.push(TokenOutput(request_id=request_id, finish_reason=reason, error=error))
+            self._forget(request_id)
+
+    # The thread, from here on.
+
+    def _run(self) -> None:
+        try:
+            while self._take_messages():
+                self._step()
+        except Exception as error:
+            # The boundary of the thread: whatever broke must reach every reader.
+            logger.exception("engine_died")
+            self._post_end(f"the engine ended: {type(error).__name__}: {error}")
+
+    def _take_messages(self) -> bool:
+        """Take in what was asked since the last step, waiting if idle; False to end."""
+        self._heartbeat = time.monotonic()
+        idle = not (self._scheduler.running or self._scheduler.waiting)
+        while True:
+            try:
+                message = self._inbox.get(block=idle, timeout=IDLE_BEAT_SECONDS)
+            except queue.Empty:
+                return True
+            idle = False
+            match message:
+                case Request():
+                    self._scheduler.add(message)
+                case _Cancel(request_id):
+                    self._scheduler.cancel(request_id)
+                case _Stop():
+                    return False
+
+    def _step(self) -> None:
+        batch = self._scheduler.schedule()
+        if batch is None:
+            self._publish(computed=0, generated=0, steps=0)
+            return
+        try:
+            token_ids = self._runner.step(batch)
+        except RunnerLost:
+            raise
+        except Exception as error:
+            # The boundary of a step: its fault must not reach the other requests.
+            logger.exception("engine_step_failed", extra={"requests": len(batch.items)})
+            outputs = self._scheduler.fail(batch, f"{type(error).__name__}: {error}")
+            generated = 0
+        else:
+            outputs = self._scheduler.update(batch, token_ids)
+            generated = len(token_ids)
+        self._publish(computed=batch.token_count, generated=generated, steps=1)
+        if outputs:
+            self._post(outputs)
+
+    def _publish(self, *, computed: int, generated: int, steps: int) -> None:
+        before = self._statistics
+        scheduler = self._scheduler
+        self._statistics = EngineStatistics(
+            running=scheduler.running,
+            waiting=scheduler.waiting,
+            kv_blocks_used=scheduler.pool.used,
+            kv_blocks_total=scheduler.pool.total,
+            steps=before.steps + steps,
+            tokens_computed=before.tokens_computed + computed,
+            tokens_generated=before.tokens_generated + generated,
+            preemptions=scheduler.preemptions,
+        )
+
+    def _post(self, outputs: list[TokenOutput]) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._receive, outputs)
+
+    def _post_end(self, error: str) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._end_all, FinishReason.ERROR, error)
+
+
+def _with_seed(request: Request) -> Request:
+    if request.sampling.seed is not None:
+        return request
+    return replace(request, sampling=replace(request.sampling, seed=secrets.randbits(63)))

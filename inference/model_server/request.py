@@ -1,0 +1,136 @@
+"""
+Say what one generation is: the request that enters the engine and the outputs that leave it.
+
+Everything here is token ids; text belongs to the HTTP side, tensors to the runner. A value of these
+types has been checked whole when it was made, so nothing behind this line checks it again.
+
+The errors of the engine, all of them raised before anything is queued:
+
+    EngineError
+    ├── InvalidRequest   the caller's values make no sense; names field, value and reason
+    ├── RequestTooLong   prompt and answer together pass the context
+    ├── QueueFull        too many requests wait; says when to come back
+    └── EngineStopped    the engine does not take requests (any more)
+
+Must not import torch, asyncio, threading, time or anything of HTTP.
+"""
+
+import enum
+import math
+from dataclasses import dataclass
+
+
+class EngineError(Exception):
+    """Be the root of every refusal by the engine."""
+
+
+class InvalidRequest(EngineError):  # noqa: N818 - says what happened
+    """Report a field whose value makes no sense."""
+
+    def __init__(self, field: str, value: object, reason: str) -> None:
+        """Keep the parts apart, so that an API can name the field."""
+        super().__init__(f"{field}: {reason}, not {value!r}")
+        self.field = field
+        self.value = value
+        self.reason = reason
+
+
+class RequestTooLong(EngineError):  # noqa: N818 - says what happened
+    """Report a request that could never be finished within the context."""
+
+    def __init__(self, *, limit: int, got: int) -> None:
+        """Keep both numbers of tokens."""
+        super().__init__(
+            f"prompt and max_tokens together are {got} tokens, the limit is {limit}: "
+            "shorten the prompt or ask for fewer tokens"
+        )
+        self.limit = limit
+        self.got = got
+
+
+class QueueFull(EngineError):  # noqa: N818 - says what happened
+    """Report that as many requests wait as may."""
+
+    def __init__(self, *, retry_after_seconds: int) -> None:
+        """Keep the advice for the caller."""
+        super().__init__(f"the queue is full, try again in {retry_after_seconds} s")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class EngineStopped(EngineError):  # noqa: N818 - says what happened
+    """Report an engine that is not started, draining, stopped or dead."""
+
+
+class FinishReason(enum.Enum):
+    """Say why no more tokens come."""
+
+    STOP = "stop"  # an end-of-sequence or stop token: it is the last of the token ids
+    LENGTH = "length"  # max_tokens were generated
+    CANCELLED = "cancelled"  # the reader left, or the engine stopped
+    ERROR = "error"  # the output says which
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParameters:
+    """Say how tokens are drawn and when to stop; temperature 0 is exact greedy search."""
+
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0  # 0: all tokens
+    seed: int | None = None  # None: the engine draws one
+    stop_token_ids: frozenset[int] = frozenset()
+    ignore_eos: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no sampler could follow."""
+        require("max_tokens", self.max_tokens, self.max_tokens >= 1, "must be at least 1")
+        usable = math.isfinite(self.temperature) and self.temperature >= 0
+        require("temperature", self.temperature, usable, "must be finite and not negative")
+        require("top_p", self.top_p, 0 < self.top_p <= 1, "must be above 0 and at most 1")
+        require("top_k", self.top_k, self.top_k >= 0, "must be 0 (off) or more")
+        if self.seed is not None:
+            fits = -(2**63) <= self.seed < 2**64
+            require("seed", self.seed, fits, "must fit into 64 bits")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Ask for a continuation of a prompt."""
+
+    request_id: str
+    prompt_ids: tuple[int, ...]
+    sampling: SamplingParameters
+
+    def __post_init__(self) -> None:
+        """Refuse what names nothing or asks nothing."""
+        require("request_id", self.request_id, bool(self.request_id), "must not be empty")
+        require("prompt_ids", self.prompt_ids, bool(self.prompt_ids), "must not be empty")
+        lowest = min(self.prompt_ids)
+        require("prompt_ids", lowest, lowest >= 0, "must be token ids, 0 or more")
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the prompt and the longest answer."""
+        return len(self.prompt_ids) + self.sampling.max_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenOutput:
+    """Carry the tokens that are new since the last output, and the end once it is known."""
+
+    request_id: str
+    token_ids: tuple[int, ...] = ()
+    finish_reason: FinishReason | None = None
+    error: str | None = None  # one sentence; with FinishReason.ERROR only
+
+
+def require(field: str, value: object, holds: bool, reason: str) -> None:  # noqa: FBT001
+    """
+    Check one field.
+
+    Raises:
+        InvalidRequest: If the condition does not hold.
+    """
+    if not holds:
+        raise InvalidRequest(field, value, reason)

@@ -1,0 +1,85 @@
+"""
+A runner without a model: the next token is the last one plus one.
+
+It keeps a cache all the same, of token ids where a real one keeps keys and values, and checks on
+every step that the cache holds each position's token: a scheduler that gives a block to two
+sequences, forgets a position or reuses a block too early is found out at once.
+"""
+
+import threading
+from typing import TYPE_CHECKING
+
+from model_server.batch import Batch, BatchItem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class FakeRunner:
+    """
+    Follow the Runner protocol; see the module.
+
+    `on_step` is called at the start of each step, in the engine's thread: to raise, wait or look.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int = 1000,
+        max_model_len: int = 64,
+        block_size: int = 4,
+        block_count: int = 64,
+        sliding_window: int | None = None,
+        eos_token_ids: frozenset[int] = frozenset(),
+    ) -> None:
+        self.vocabulary_size = vocabulary_size
+        self.max_model_len = max_model_len
+        self.block_size = block_size
+        self.block_count = block_count
+        self.sliding_window = sliding_window
+        self.eos_token_ids = eos_token_ids
+        self.on_step: Callable[[Batch], None] = _do_nothing
+        self.batches: list[Batch] = []
+        self._cells: dict[tuple[int, int], tuple[str, int]] = {}
+
+    def step(self, batch: Batch) -> list[int]:
+        self.on_step(batch)
+        self.batches.append(batch)
+        for item in batch.items:
+            self._write(item)
+        for item in batch.items:
+            self._check(item)
+        return [(item.token_ids[-1] + 1) % self.vocabulary_size for item in batch.sampled]
+
+    def _cell(self, item: BatchItem, position: int) -> tuple[int, int]:
+        block = item.block_ids[position // self.block_size - item.first_block]
+        return block, position % self.block_size
+
+    def _write(self, item: BatchItem) -> None:
+        for position in range(item.start, item.end):
+            self._cells[self._cell(item, position)] = (item.request_id, position)
+
+    def _check(self, item: BatchItem) -> None:
+        window = self.sliding_window or item.end
+        for position in range(max(0, item.start - window + 1), item.end):
+            held = self._cells[self._cell(item, position)]
+            assert held == (item.request_id, position), f"{item.request_id} lost {position}: {held}"
+
+
+def _do_nothing(_batch: Batch) -> None:
+    pass
+
+
+class Gate:
+    """Hold the engine's thread at the start of a step until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self._open = threading.Event()
+
+    def __call__(self, _batch: Batch) -> None:
+        self.reached.set()
+        assert self._open.wait(10), "the test never opened the gate"
+
+    def open(self) -> None:
+        self._open.set()
