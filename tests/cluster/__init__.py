@@ -5,5 +5,6 @@ What the tests import stands here; the rest of the package is how it is done.
 """
 
 from tests.cluster.binaries import binary, ensure
+from tests.cluster.control_plane import CommandError, ControlPlane, control_plane
 
-__all__ = ["binary", "ensure"]
+__all__ = ["CommandError", "ControlPlane", "binary", "control_plane", "ensure"]

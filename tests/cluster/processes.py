@@ -191,8 +191,10 @@ def process_identity(pid: int) -> str | None:
         return None
     # Fields after the parenthesised name, which may hold anything. Source: proc_pid_stat(5).
     fields = status.rpartition(")")[2].split()
-    state, start_ticks = fields[0], fields[19]
-    return None if state in "ZX" else f"{BOOT_ID.read_text().strip()}/{start_ticks}"
+    state, threads, start_ticks = fields[0], int(fields[17]), fields[19]
+    # NB: a killed program can be a zombie whose other threads still hold its ports.
+    ended = state in "ZX" and threads <= 1
+    return None if ended else f"{BOOT_ID.read_text().strip()}/{start_ticks}"
 
 
 def _reap(pid: int) -> None:
