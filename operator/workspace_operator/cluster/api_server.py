@@ -1,0 +1,132 @@
+"""
+Implement the port on a real API server: every verb of the operator as one HTTP request.
+
+Two field managers, so that neither apply takes the other's fields away: one for whole objects, one
+for status. Deletions carry the uid, status and finalizers are tied to the life that was read.
+"""
+
+from collections.abc import Callable
+
+from workspace_operator.cluster.connection import Connection, Request
+from workspace_operator.cluster.errors import Gone
+from workspace_operator.cluster.kinds import Kind, Manifest, kind_of, path_of
+
+FIELD_MANAGER = "atelier"
+STATUS_FIELD_MANAGER = "atelier-status"
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+PAGE = "500"
+
+
+class ApiServer:
+    """Be the `Cluster` that the operator works on."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        guard: Callable[[], None],
+        count_write: Callable[[str, str], None],
+    ) -> None:
+        """
+        Share a connection.
+
+        Args:
+            connection: Open until this object is no longer used.
+            guard: Called before each write; raises where this process may not write.
+            count_write: Told the verb and the kind of each write.
+
+        """
+        self._connection = connection
+        self._guard = guard
+        self._count_write = count_write
+
+    async def find(self, kind: Kind, name: str, namespace: str | None = None) -> Manifest | None:
+        """Return the object, or None where it does not exist."""
+        path = kind.path(namespace=namespace, name=name)
+        try:
+            return await self._connection.read(Request(method="GET", path=path, query={}))
+        except Gone:
+            return None
+
+    async def list(
+        self, kind: Kind, *, namespace: str | None = None, labels: str = ""
+    ) -> list[Manifest]:
+        """Return the objects that the label selector picks, page by page."""
+        path = kind.path(namespace=namespace)
+        found: list[Manifest] = []
+        following = ""
+        while True:
+            query = {"limit": PAGE, "labelSelector": labels, "continue": following}
+            asked = {name: value for name, value in query.items() if value}
+            page = await self._connection.read(Request(method="GET", path=path, query=asked))
+            found += (
+                {"apiVersion": kind.api_version, "kind": kind.kind, **item}
+                for item in page.get("items") or ()
+            )
+            following = page.get("metadata", {}).get("continue", "")
+            if not following:
+                return found
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Write the fields that we own by server-side apply."""
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        return await self._write("PATCH", path_of(manifest), manifest, query, APPLY)
+
+    async def apply_status(self, manifest: Manifest) -> Manifest:
+        """Write the status subresource by server-side apply."""
+        query = {"fieldManager": STATUS_FIELD_MANAGER, "force": "true"}
+        return await self._write("PATCH", f"{path_of(manifest)}/status", manifest, query, APPLY)
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object."""
+        path = kind_of(manifest).path(namespace=manifest["metadata"].get("namespace"))
+        return await self._write("POST", path, manifest, {"fieldManager": FIELD_MANAGER})
+
+    async def replace(self, manifest: Manifest) -> Manifest:
+        """Replace an object as it was read."""
+        return await self._write(
+            "PUT", path_of(manifest), manifest, {"fieldManager": FIELD_MANAGER}
+        )
+
+    async def set_finalizers(self, manifest: Manifest, finalizers: tuple[str, ...]) -> Manifest:
+        """Replace the finalizers of an object as it was read."""
+        metadata = manifest["metadata"]
+        life = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        patch = {**_head(manifest), "metadata": {**life, "finalizers": list(finalizers)}}
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._write("PATCH", path_of(manifest), patch, query, MERGE)
+
+    async def delete(self, manifest: Manifest) -> None:
+        """Ask for the deletion of exactly this life of an object."""
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": manifest["metadata"]["uid"]},
+            "propagationPolicy": "Background",
+        }
+        try:
+            await self._write("DELETE", path_of(manifest), options, kind=manifest["kind"])
+        except Gone:
+            return
+
+    async def _write(
+        self,
+        method: str,
+        path: str,
+        body: Manifest,
+        query: dict[str, str] | None = None,
+        content_type: str = "application/json",
+        kind: str | None = None,
+    ) -> Manifest:
+        self._guard()
+        self._count_write(method.lower(), kind or body["kind"])
+        return await self._connection.send(
+            Request(
+                method=method, path=path, query=query or {}, body=body, content_type=content_type
+            )
+        )
+
+
+def _head(manifest: Manifest) -> Manifest:
+    return {"apiVersion": manifest["apiVersion"], "kind": manifest["kind"]}

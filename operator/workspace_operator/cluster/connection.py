@@ -1,0 +1,181 @@
+"""
+Send one request to the API server and translate what comes back.
+
+This is the only file that imports the Kubernetes client. Of it we use the reading of credentials
+(kubeconfig with all its plugins, the ServiceAccount) and the HTTP transport underneath the
+generated classes: bodies go in and out as plain dicts (docs/adr/0002-kubernetes-client.md has the
+figures).
+
+Invariant: a request never outlives its time-out, and only reads are sent more than once - with one
+exception: a write that was refused as unauthorized did not happen, so it is sent again with
+credentials read anew.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from workspace_operator.cluster.errors import (
+    Forbidden,
+    Throttled,
+    Unreachable,
+    error_for,
+)
+from workspace_operator.cluster.kinds import Manifest
+
+TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
+READ_ATTEMPTS = 4
+FIRST_PAUSE_SECONDS = 0.2
+# Source: where the kubelet mounts a pod's ServiceAccount token
+# (kubernetes.io/docs/tasks/run-application/access-api-from-pod).
+TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+FIRST_ERROR_CODE = 400
+
+
+class NoCredentials(Exception):  # noqa: N818 - reads as what happened, like its neighbours
+    """No kubeconfig and no ServiceAccount could be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Describe one request before credentials are added."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: Any = None
+    content_type: str = "application/json"
+
+    def __str__(self) -> str:
+        """Name the request for a person."""
+        return f"{self.method} {self.path}"
+
+
+class Connection:
+    """Hold the credentials and the pool of connections of one API server."""
+
+    def __init__(self, kubeconfig: str | None) -> None:
+        """Remember where credentials come from; `open` reads them."""
+        self._kubeconfig = kubeconfig
+        self._client: ApiClient | None = None
+        self._reloading = asyncio.Lock()
+
+    async def open(self) -> None:
+        """
+        Read the credentials.
+
+        Raises:
+            NoCredentials: Nothing usable was found; the message says where we looked.
+
+        """
+        self._client = ApiClient(await self._configuration())
+
+    async def close(self) -> None:
+        """Close the pool."""
+        if self._client is not None:
+            await self._client.close()  # type: ignore[no-untyped-call]
+            self._client = None
+
+    @property
+    def configuration(self) -> Configuration:
+        """Return the credentials in use."""
+        configuration: Configuration = self._open_client.configuration
+        return configuration
+
+    @property
+    def _open_client(self) -> ApiClient:
+        if self._client is None:
+            message = "the connection is not open"
+            raise RuntimeError(message)
+        return self._client
+
+    async def _configuration(self) -> Configuration:
+        configuration = Configuration()
+        try:
+            if self._kubeconfig is None and TOKEN_FILE.exists():  # noqa: ASYNC240 - once, in memory
+                load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+            else:
+                await load_kube_config(  # type: ignore[no-untyped-call]
+                    config_file=self._kubeconfig, client_configuration=configuration
+                )
+        except (ConfigException, OSError, TypeError, ValueError) as error:
+            where = self._kubeconfig or "the pod's ServiceAccount or ~/.kube/config"
+            message = f"no usable credentials in {where}: {error}; set KUBECONFIG"
+            raise NoCredentials(message) from error
+        return configuration
+
+    async def _renew(self, used: ApiClient) -> None:
+        """Read the credentials anew, once for all requests that failed with the old ones."""
+        async with self._reloading:
+            if self._client is used:
+                self._client = ApiClient(await self._configuration())
+                await used.close()  # type: ignore[no-untyped-call]
+
+    async def read(self, request: Request) -> Manifest:
+        """Send a read, again after a pause where that can help."""
+        for attempt in range(1, READ_ATTEMPTS):
+            pause = FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1)  # noqa: S311 - jitter
+            try:
+                return await self.send(request)
+            except Throttled as refusal:
+                pause = max(pause, refusal.retry_after_seconds)
+            except Unreachable:
+                pass
+            await asyncio.sleep(pause)
+        return await self.send(request)
+
+    async def send(self, request: Request) -> Manifest:
+        """
+        Send a request once, or twice where the first was refused for old credentials.
+
+        Raises:
+            ClusterError: As the port's error contract says.
+
+        """
+        client = self._open_client
+        try:
+            return await _exchange(client, request)
+        except Forbidden as refusal:
+            if not refusal.credentials_are_stale:
+                raise
+            await self._renew(client)
+            return await _exchange(self._open_client, request)
+
+
+async def _exchange(client: ApiClient, request: Request) -> Manifest:
+    method, url, headers, *_ = await client.param_serialize(
+        request.method,
+        request.path,
+        query_params=list(request.query.items()),
+        header_params={"Accept": "application/json", "Content-Type": request.content_type},
+        auth_settings=["BearerToken"],
+    )
+    try:
+        response = await client.call_api(
+            method, url, headers, body=request.body, _request_timeout=TIMEOUT
+        )
+        content = _parsed(await response.read())  # type: ignore[no-untyped-call]
+    except (aiohttp.ClientError, TimeoutError, OSError) as broken:
+        raise Unreachable(str(request), str(broken) or type(broken).__name__) from broken
+    if response.status < FIRST_ERROR_CODE:
+        return content
+    retry_after = response.headers.get("Retry-After")
+    raise error_for(str(request), response.status, content, retry_after)
+
+
+def _parsed(body: bytes) -> Manifest:
+    """Return the answer's object; a body that is none is kept as a message."""
+    try:
+        content = json.loads(body or b"{}")
+    except ValueError:
+        return {"message": body[:200].decode(errors="replace")}
+    return content if isinstance(content, dict) else {}

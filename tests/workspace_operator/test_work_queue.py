@@ -1,0 +1,236 @@
+"""One pass per key at a time, soon, and no key disturbs another."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from workspace_operator.work_queue import (
+    BREAKER_FAILURES,
+    BREAKER_PAUSE_SECONDS,
+    JITTER,
+    LONGEST_PAUSE_SECONDS,
+    WorkQueue,
+    pause_seconds,
+    spread,
+)
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+Handle = Callable[[str], Awaitable[float | None]]
+
+
+async def work(queue: WorkQueue[str], seconds: float) -> None:
+    """Let the queue work for some (virtual) seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            await queue.run()
+    except TimeoutError:
+        pass
+
+
+class Recorder:
+    """A handler that remembers when it was called and answers as told."""
+
+    def __init__(self, answer: float | Exception | None = None, lasts: float = 0.0) -> None:
+        self.calls: list[tuple[str, float]] = []
+        self.answers: dict[str, float | Exception | None] = {}
+        self.answer = answer
+        self.lasts = lasts
+        self.in_hand: set[str] = set()
+        self.most_in_hand = 0
+
+    async def __call__(self, key: str) -> float | None:
+        assert key not in self.in_hand, "two passes of one key at once"
+        self.in_hand.add(key)
+        self.most_in_hand = max(self.most_in_hand, len(self.in_hand))
+        self.calls.append((key, asyncio.get_running_loop().time()))
+        await asyncio.sleep(self.lasts)
+        self.in_hand.remove(key)
+        answer = self.answers.get(key, self.answer)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def times(self, key: str) -> list[float]:
+        return [at for called, at in self.calls if called == key]
+
+
+def test_a_burst_of_events_is_one_pass(in_virtual_time: Run) -> None:
+    async def main() -> None:
+        handle = Recorder()
+        queue = WorkQueue(handle, workers=4)
+        for _ in range(10):
+            queue.add("a")
+        await work(queue, 5)
+        assert handle.times("a") == [0]
+
+    in_virtual_time(main())
+
+
+def test_an_event_during_a_pass_means_exactly_one_more(in_virtual_time: Run) -> None:
+    async def main() -> None:
+        handle = Recorder(lasts=1)
+        queue = WorkQueue(handle, workers=4)
+        queue.add("a")
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.5, queue.add, "a")
+        loop.call_later(0.6, queue.add, "a")
+        await work(queue, 10)
+        assert handle.times("a") == [0, 1]
+
+    in_virtual_time(main())
+
+
+def test_no_more_keys_in_hand_than_workers(in_virtual_time: Run) -> None:
+    async def main() -> None:
+        handle = Recorder(lasts=1)
+        queue = WorkQueue(handle, workers=3)
+        for number in range(10):
+            queue.add(f"key-{number}")
+        assert len(queue) == 10
+        await work(queue, 100)
+        assert handle.most_in_hand == 3
+        assert len(handle.calls) == 10
+        assert len(queue) == 0
+
+    in_virtual_time(main())
+
+
+def test_a_pass_may_ask_to_be_called_again(in_virtual_time: Run) -> None:
+    async def main() -> None:
+        handle = Recorder(answer=30)
+        queue = WorkQueue(handle, workers=1)
+        queue.add("a")
+        await work(queue, 29)
+        assert len(handle.times("a")) == 1
+        await work(queue, 8)
+        assert len(handle.times("a")) == 2
+
+    in_virtual_time(main())
+
+
+def test_the_sooner_of_two_requested_times_wins(in_virtual_time: Run) -> None:
+    async def main() -> None:
+        handle = Recorder()
+        queue = WorkQueue(handle, workers=1)
+        queue.add_after("a", 5)
+        queue.add_after("a", 50)
+        queue.add_after("a", 2)
+        await work(queue, 100)
+        assert handle.times("a") == [pytest.approx(2)]
+
+    in_virtual_time(main())
+
+
+def test_an_event_comes_before_the_requested_time_and_replaces_it(in_virtual_time: Run) -> None:
+    async def main() -> None:
+        handle = Recorder()
+        queue = WorkQueue(handle, workers=1)
+        queue.add_after("a", 5)
+        queue.add("a")
+        await work(queue, 100)
+        assert handle.times("a") == [0]
+
+    in_virtual_time(main())
+
+
+def test_a_failing_key_backs_off_and_the_others_go_on(in_virtual_time: Run) -> None:
+    async def main() -> None:
+        handle = Recorder(answer=1)
+        handle.answers["poisoned"] = ValueError("poison")
+        queue = WorkQueue(handle, workers=1)
+        queue.add("poisoned")
+        queue.add("healthy")
+        await work(queue, 60)
+        assert len(handle.times("healthy")) > 40
+        pauses = [later - sooner for sooner, later in pairwise(handle.times("poisoned"))]
+        assert pauses[0] == pytest.approx(0.2, rel=JITTER)
+        assert pauses == sorted(pauses)
+
+    in_virtual_time(main())
+
+
+def test_success_forgets_earlier_failures(in_virtual_time: Run) -> None:
+    async def main() -> None:
+        handle = Recorder(answer=ValueError("for now"))
+        queue = WorkQueue(handle, workers=1)
+        queue.add("a")
+        asyncio.get_running_loop().call_later(1, setattr, handle, "answer", None)
+        await work(queue, 100)
+        assert queue.open_breakers == 0
+        assert queue._entries == {}, "an idle key costs no memory"
+
+    in_virtual_time(main())
+
+
+def test_an_open_breaker_ignores_events_and_shows(in_virtual_time: Run) -> None:
+    async def main() -> None:
+        handle = Recorder(answer=ValueError("poison"))
+        queue = WorkQueue(handle, workers=1)
+        queue.add("a")
+        await work(queue, 300)
+        assert queue.open_breakers == 1
+        before = len(handle.calls)
+        loop = asyncio.get_running_loop()
+        for second in range(120):
+            loop.call_later(second, queue.add, "a")
+        await work(queue, 120)
+        assert len(handle.calls) - before <= 120 / BREAKER_PAUSE_SECONDS
+
+    in_virtual_time(main())
+
+
+def test_events_shorten_the_pause_while_the_breaker_is_closed(in_virtual_time: Run) -> None:
+    async def main() -> None:
+        handle = Recorder(answer=ValueError("not yet"))
+        queue = WorkQueue(handle, workers=1, least_pause=lambda _error: 30)
+        queue.add("a")
+        asyncio.get_running_loop().call_later(1, queue.add, "a")
+        await work(queue, 5)
+        assert handle.times("a") == [0, pytest.approx(1)]
+
+    in_virtual_time(main())
+
+
+def test_an_error_may_ask_for_a_longer_pause(in_virtual_time: Run) -> None:
+    async def main() -> None:
+        handle = Recorder(answer=ValueError("come back later"))
+        queue = WorkQueue(handle, workers=1, least_pause=lambda _error: 7)
+        queue.add("a")
+        await work(queue, 20)
+        assert handle.times("a")[1] >= 7
+
+    in_virtual_time(main())
+
+
+def test_a_failure_is_logged_with_its_key(
+    in_virtual_time: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        queue = WorkQueue(Recorder(answer=ValueError("poison")), workers=1)
+        queue.add("team/a")
+        with caplog.at_level(logging.WARNING):
+            await work(queue, 0.1)
+
+    in_virtual_time(main())
+    record = caplog.records[0]
+    assert (record.getMessage(), record.__dict__["key"]) == ("pass failed", "team/a")
+
+
+@given(st.integers(1, 10_000), st.floats(0, 600))
+def test_pauses_are_bounded_and_never_shorter_than_asked(failures: int, at_least: float) -> None:
+    pause = pause_seconds(failures, at_least=at_least)
+    assert pause >= at_least
+    assert pause <= max(LONGEST_PAUSE_SECONDS, at_least)
+    assert pause_seconds(failures + 1) >= pause_seconds(failures)
+    if failures >= BREAKER_FAILURES:
+        assert pause >= BREAKER_PAUSE_SECONDS
+
+
+@given(st.floats(0, 600))
+def test_jitter_never_comes_early(seconds: float) -> None:
+    assert seconds <= spread(seconds) <= seconds * (1 + JITTER)
