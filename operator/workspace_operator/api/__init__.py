@@ -12,8 +12,9 @@ Invariant: pure. Nothing here reads a clock, the environment or a cluster, and n
 kopf, kubernetes, asyncio, os or time.
 """
 
+from workspace_operator.api.limits import RESERVED_LABEL_PREFIX, RESERVED_LABELS
 from workspace_operator.api.model import Model, Timestamp
-from workspace_operator.api.parse import InvalidSpec, parse
+from workspace_operator.api.parse import InvalidSpec, parse, parse_status
 from workspace_operator.api.status import (
     Condition,
     Download,
@@ -53,6 +54,8 @@ __all__ = [
     "GROUP",
     "KIND",
     "PLURAL",
+    "RESERVED_LABELS",
+    "RESERVED_LABEL_PREFIX",
     "STORED_VERSION",
     "Adapter",
     "Condition",
@@ -80,4 +83,5 @@ __all__ = [
     "Workspace",
     "WorkspaceStatus",
     "parse",
+    "parse_status",
 ]

@@ -22,6 +22,7 @@ _METADATA = {
     "uid": "uid",
     "generation": "generation",
     "resourceVersion": "resourceVersion",
+    "creationTimestamp": "creationTimestamp",
     "deletionTimestamp": "deletionTimestamp",
     "finalizers": "finalizers",
     "annotations": "annotations",

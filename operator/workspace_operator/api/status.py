@@ -109,7 +109,7 @@ class PlanStatus(Model):
         default=None, description="The instance type asked for, or the one that was found."
     )
     candidates: tuple[str, ...] = Field(
-        default=(), description="Instance types that hold the model, cheapest first."
+        default=(), description="Instance types that may be bought, the smallest first."
     )
     fit: str | None = Field(
         default=None,
@@ -140,17 +140,25 @@ class ModelIdentity(Model):
 
 
 class NodeAttempt(Model):
-    """How often a node was asked for, and why it failed last; the next try waits longer."""
+    """One node of the Workspace: the claim that was asked for, or why the last try failed."""
 
     ordinal: NonNegative = Field(description="Which node of the Workspace, from 0.")
     attempt: NonNegative = Field(description="How many tries have failed.")
+    claim: Annotated[str, Field(max_length=253)] | None = Field(
+        default=None, description="Name of the NodeClaim that was asked for; none while waiting."
+    )
     reason: Annotated[str, Field(max_length=1024)] | None = Field(
-        default=None, description="Why the last try failed, in one word."
+        default=None, description="Why the last try failed or stands still, in one word."
     )
     message: Annotated[str, Field(max_length=32768)] | None = Field(
-        default=None, description="Why the last try failed, in the cloud's own words."
+        default=None, description="Why the last try failed or stands still, in the cloud's words."
     )
-    time: Timestamp | None = Field(default=None, description="When the last try failed.")
+    time: Timestamp | None = Field(
+        default=None, description="When the claim was asked for, or when the last try failed."
+    )
+    next_attempt_at: Timestamp | None = Field(
+        default=None, description="When the next try is made."
+    )
 
 
 class WorkspaceStatus(Model):
@@ -187,7 +195,7 @@ class WorkspaceStatus(Model):
         default=None, description="Generation of the Workspace that this status speaks of."
     )
     node_attempts: tuple[NodeAttempt, ...] = Field(
-        default=(), description="Failed tries to get a node; the next one waits longer."
+        default=(), description="The tries to get each node; after a failure the next waits longer."
     )
 
     def condition(self, condition_type: str) -> Condition | None:

@@ -229,6 +229,7 @@ class Workspace(Model):
     uid: str = ""
     generation: Integer = 0
     resource_version: str = ""
+    creation_timestamp: Timestamp | None = None
     deletion_timestamp: Timestamp | None = None
     finalizers: tuple[str, ...] = ()
     annotations: dict[str, str] = Field(default_factory=dict)

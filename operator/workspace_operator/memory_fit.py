@@ -1,0 +1,157 @@
+"""
+Work out whether a model fits a GPU, and how much conversation fits beside it.
+
+What has to fit, per GPU memory that CUDA reports:
+
+    weights            7.24 G parameters x 2 B                        = 13.5 GiB
+    runtime overhead   CUDA context, kernels, workspaces, activations = at most 1 GiB per GPU
+    keys and values    2 x 32 layers x 8 heads x 128 x 2 B            = 131,072 B per token
+
+(the figures of Mistral 7B in BF16). What the first two leave is divided by the third: so many
+tokens of all running requests fit. A model fits when at least one request can run at full length,
+where a sliding window bounds what a request keeps: 4,096 tokens, 0.5 GiB.
+
+A 16 GB Ampere card reports at least 15.0 GiB: 15.0 - 13.49 - 1.0 = 0.51 GiB, one full window. A T4
+reports 14.5 GiB and has no BF16: it does not fit.
+
+Must not import anything above `instance_types`.
+"""
+
+from dataclasses import dataclass
+
+from model_presets.preset import Preset
+
+from workspace_operator.instance_types import GIB, Gpu, InstanceType, of_cloud
+
+# The server's promise, kept by its tests: everything but weights and cache stays below this.
+RUNTIME_OVERHEAD_BYTES = 1 * GIB
+
+# A model without a sliding window fits if it can hold at least one request of this length; its
+# context is then cut to what is there.
+SHORTEST_CONTEXT_TOKENS = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryFit:
+    """
+    Hold the arithmetic and its verdict.
+
+    Attributes:
+        weight_bytes: All weights.
+        kv_bytes_per_token: Keys and values of one token.
+        overhead_bytes: What the runtime takes, over the GPUs in use.
+        usable_bytes: Memory of the GPUs in use; none where the GPU is not known.
+        required_tokens: What one request at full length keeps.
+        kv_tokens: Tokens that fit beside the weights; none where the GPU is not known.
+        fits: The verdict; none where the GPU is not known.
+        sentence: Figures, verdict and, where it does not fit, the remedy.
+    """
+
+    weight_bytes: int
+    kv_bytes_per_token: int
+    overhead_bytes: int
+    usable_bytes: int | None
+    required_tokens: int
+    kv_tokens: int | None
+    fits: bool | None
+    sentence: str
+
+
+def gpus_in_use(preset: Preset, gpus: int) -> int:
+    """Return over how many of a node's GPUs the weights are spread; a small model takes one."""
+    return gpus if preset.gpu_count > 1 else min(gpus, 1)
+
+
+def memory_fit(preset: Preset, gpu: Gpu | None, gpus: int, cloud: str) -> MemoryFit:
+    """
+    Compare a model with the GPUs of one node.
+
+    Args:
+        preset: The model.
+        gpu: The kind of GPU; none where it is not known, or where there is none.
+        gpus: How many of them the pod is given.
+        cloud: Where to look for a machine that fits, if this one does not.
+    """
+    used = gpus_in_use(preset, gpus)
+    usable = used * gpu.usable_bytes if gpu is not None and used else None
+    overhead = used * RUNTIME_OVERHEAD_BYTES
+    required = required_tokens(preset)
+    kv_tokens = None
+    fits = None
+    if usable is not None:
+        left = usable - preset.weight_bytes - overhead
+        kv_tokens = max(0, left // preset.kv_bytes_per_token)
+        fits = kv_tokens >= required and _computes(preset, gpu)
+    return MemoryFit(
+        weight_bytes=preset.weight_bytes,
+        kv_bytes_per_token=preset.kv_bytes_per_token,
+        overhead_bytes=overhead,
+        usable_bytes=usable,
+        required_tokens=required,
+        kv_tokens=kv_tokens,
+        fits=fits,
+        sentence=_sentence(preset, gpu, used, kv_tokens, cloud),
+    )
+
+
+def required_tokens(preset: Preset) -> int:
+    """Return how many tokens one request at full length keeps."""
+    longest = min(preset.context_length, SHORTEST_CONTEXT_TOKENS)
+    return min(preset.sliding_window or longest, longest)
+
+
+def fitting_types(preset: Preset, cloud: str) -> tuple[InstanceType, ...]:
+    """Return a cloud's machines that hold the model, the smallest first."""
+    return tuple(
+        machine
+        for machine in of_cloud(cloud)
+        if machine.gpu_count >= preset.gpu_count and _holds(preset, machine)
+    )
+
+
+def _holds(preset: Preset, machine: InstanceType) -> bool:
+    used = gpus_in_use(preset, machine.gpu_count)
+    needed = (
+        preset.weight_bytes
+        + used * RUNTIME_OVERHEAD_BYTES
+        + required_tokens(preset) * preset.kv_bytes_per_token
+    )
+    return _computes(preset, machine.gpu) and needed <= used * machine.gpu.usable_bytes
+
+
+def _computes(preset: Preset, gpu: Gpu | None) -> bool:
+    return gpu is None or gpu.bfloat16 or preset.dtype != "bfloat16"
+
+
+def _sentence(preset: Preset, gpu: Gpu | None, used: int, kv_tokens: int | None, cloud: str) -> str:
+    weights = _gib(preset.weight_bytes)
+    if not used:
+        return f"{preset.name} needs no GPU: {weights} of weights in the node's memory"
+    if gpu is None or kv_tokens is None:
+        return (
+            f"{preset.name} needs {weights} for weights and {_gib(RUNTIME_OVERHEAD_BYTES)} for the "
+            "runtime; the GPU of this node type is not known, so the fit is checked by the server"
+        )
+    have = f"{used} x {gpu.name} with {_gib(used * gpu.usable_bytes)} usable"
+    if not _computes(preset, gpu):
+        return f"{have} cannot compute in {preset.dtype}, which {preset.name} needs" + _remedy(
+            preset, cloud
+        )
+    sum_ = f"{weights} of weights and {_gib(used * RUNTIME_OVERHEAD_BYTES)} for the runtime"
+    if kv_tokens < required_tokens(preset):
+        return (
+            f"{have} cannot hold {preset.name}: {sum_} leave room for {kv_tokens:,} tokens, "
+            f"one request needs {required_tokens(preset):,}" + _remedy(preset, cloud)
+        )
+    return f"{have} holds {preset.name}: {sum_} leave room for {kv_tokens:,} tokens"
+
+
+def _remedy(preset: Preset, cloud: str) -> str:
+    fitting = [machine.name for machine in fitting_types(preset, cloud)[:3]]
+    if not fitting:
+        return f"; use a GPU with at least {preset.gpu_memory_gib} GB that computes in BF16"
+    return f"; use resource.instanceType {' or '.join(fitting)}"
+
+
+def _gib(number: int) -> str:
+    return f"{number / GIB:.1f} GiB" if number >= GIB // 10 else f"{number / 1024**2:.1f} MiB"

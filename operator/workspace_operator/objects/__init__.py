@@ -1,0 +1,64 @@
+"""
+Say what should exist for a Workspace: from plan and snapshot to complete manifests.
+
+One file per kind, each a function without side effects. What is returned here is the whole truth
+about what this operator wants; whether it is already there is decided in `changes`.
+
+The Deployment is gated (docs/adr/0003): it is wanted when as many nodes as the plan has are ready
+and show their GPUs, or when it is there already. A pod that waits for a GPU invites other
+autoscalers to buy a second node, and a Deployment that lost its node must not lose its history.
+
+Invariant: the same input gives the same manifests, byte for byte.
+Must not import changes or status.
+"""
+
+from datetime import datetime
+
+from workspace_operator.api import Workspace
+from workspace_operator.objects.deployment import deployment
+from workspace_operator.objects.metadata import identity_of, is_ours, with_desired_hash
+from workspace_operator.objects.node_claim import node_claim
+from workspace_operator.objects.placement import usable_nodes
+from workspace_operator.objects.service import service
+from workspace_operator.objects.slots import slots
+from workspace_operator.plan import Plan
+from workspace_operator.settings import NodeProvisioner, Settings
+from workspace_operator.snapshot import Manifest, Snapshot
+
+__all__ = ["desired_objects"]
+
+
+def desired_objects(
+    workspace: Workspace, plan: Plan, snapshot: Snapshot, settings: Settings, now: datetime
+) -> tuple[Manifest, ...]:
+    """
+    Return the objects that should exist now, in the order in which to write them.
+
+    A NodeClaim that stands is not among them: nothing of it may change. Only those to be asked for
+    now are.
+    """
+    wanted = [
+        *_claims(workspace, plan, snapshot, settings, now),
+        with_desired_hash(service(workspace)),
+    ]
+    if _gate_is_open(workspace, plan, snapshot):
+        wanted.append(with_desired_hash(deployment(workspace, plan, settings)))
+    return tuple(wanted)
+
+
+def _claims(
+    workspace: Workspace, plan: Plan, snapshot: Snapshot, settings: Settings, now: datetime
+) -> list[Manifest]:
+    if plan.provisioner is NodeProvisioner.BYO:
+        return []
+    return [
+        node_claim(workspace, plan, settings, slot.ordinal, slot.attempt)
+        for slot in slots(workspace, plan.node_count, snapshot, now).slots
+        if slot.due(now)
+    ]
+
+
+def _gate_is_open(workspace: Workspace, plan: Plan, snapshot: Snapshot) -> bool:
+    if snapshot.deployment is not None and is_ours(identity_of(workspace), snapshot.deployment):
+        return True
+    return len(usable_nodes(workspace, plan, snapshot)) >= plan.node_count

@@ -1,0 +1,99 @@
+"""
+Ask for one machine: a NodeClaim in exactly the shape that KAITO gives it.
+
+Existing Azure provisioners, dashboards and policies know that shape, so nothing of it changes but
+one thing: the GPU stands in the requests, since Karpenter's `Initialized` waits for the device
+plugin only then. The label `karpenter.sh/nodepool: kaito` names a pool that does not exist; it
+keeps Karpenter's own provisioning away. Source: kaito-project/kaito,
+pkg/utils/nodeclaim/nodeclaim.go at v0.12.0.
+
+Invariant: the spec depends on the plan only, since Karpenter refuses any change of it later.
+Must not import the other kinds of `objects`.
+"""
+
+from workspace_operator.api import Workspace
+from workspace_operator.objects.metadata import (
+    DO_NOT_DISRUPT_ANNOTATION,
+    IMAGE_FAMILY_ANNOTATION,
+    NODE_POOL,
+    NODE_POOL_LABEL,
+    ORDINAL_ANNOTATION,
+    UID_ANNOTATION,
+    claim_labels,
+    claim_name,
+    identity_of,
+)
+from workspace_operator.plan import Plan
+from workspace_operator.settings import Cloud, Settings
+from workspace_operator.snapshot import GPU_RESOURCE, Manifest
+from workspace_operator.snapshot.claims import INSTANCE_TYPE_LABEL
+
+API_VERSION = "karpenter.sh/v1"
+KIND = "NodeClaim"
+
+GPU_TAINT = {"key": "sku", "value": "gpu", "effect": "NoSchedule"}
+DEFAULT_IMAGE_FAMILY = "ubuntu"
+
+
+def node_claim(
+    workspace: Workspace, plan: Plan, settings: Settings, ordinal: int, attempt: int
+) -> Manifest:
+    """Return the NodeClaim for one node of the plan."""
+    owner = identity_of(workspace)
+    node_class = settings.node_class
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {
+            "name": claim_name(owner, ordinal, attempt),
+            "labels": {
+                **plan.node_labels,
+                NODE_POOL_LABEL: NODE_POOL,
+                **claim_labels(owner),
+            },
+            "annotations": {
+                DO_NOT_DISRUPT_ANNOTATION: "true",
+                IMAGE_FAMILY_ANNOTATION: workspace.annotations.get(
+                    IMAGE_FAMILY_ANNOTATION, DEFAULT_IMAGE_FAMILY
+                ),
+                UID_ANNOTATION: workspace.uid,
+                ORDINAL_ANNOTATION: str(ordinal),
+            },
+        },
+        "spec": {
+            "nodeClassRef": {
+                "group": node_class.group,
+                "kind": node_class.kind,
+                "name": node_class.name,
+            },
+            "requirements": _requirements(plan, settings.cloud),
+            "taints": [GPU_TAINT],
+            "resources": {"requests": _requests(plan)},
+            "expireAfter": "Never",
+        },
+    }
+
+
+def _requirements(plan: Plan, cloud: Cloud) -> list[Manifest]:
+    requirements = [_within(NODE_POOL_LABEL, NODE_POOL)]
+    if plan.candidates:
+        requirements.append(_within(INSTANCE_TYPE_LABEL, *plan.candidates))
+    requirements.append(_within("kubernetes.io/os", "linux"))
+    if cloud is Cloud.AZURE and plan.candidates:
+        requirements.append(_within("karpenter.azure.com/sku-name", *plan.candidates))
+    if cloud is Cloud.AWS and plan.gpus_per_node:
+        requirements.append(
+            {"key": "karpenter.k8s.aws/instance-gpu-count", "operator": "Gt", "values": ["0"]}
+        )
+    return requirements
+
+
+def _within(key: str, *values: str) -> Manifest:
+    return {"key": key, "operator": "In", "values": list(values)}
+
+
+def _requests(plan: Plan) -> Manifest:
+    requests = {"storage": f"{plan.disk_gib}Gi"}
+    if plan.gpus_per_node:
+        requests[GPU_RESOURCE] = str(plan.gpus_per_node)
+    return requests

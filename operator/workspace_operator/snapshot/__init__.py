@@ -1,0 +1,88 @@
+"""
+Hold what the cluster contains for one Workspace at one moment, as plain data.
+
+Everything that decides (what to make, what to remove, what to tell the user) takes a `Snapshot` and
+nothing else about the cluster, so it can be tested with literals and cannot depend on the order in
+which events arrived.
+
+Invariant: parsing never fails and never invents; an object that was not read is absent, not empty.
+Must not import anything above `snapshot`: no plan, no objects, no client.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from workspace_operator.snapshot.claims import CLAIM_STEPS, NodeClaim
+from workspace_operator.snapshot.nodes import GPU_RESOURCE, Node
+from workspace_operator.snapshot.pods import ModelAnswer, Pod, Termination
+from workspace_operator.snapshot.reading import Manifest, ObservedCondition
+
+__all__ = [
+    "CLAIM_STEPS",
+    "GPU_RESOURCE",
+    "Manifest",
+    "ModelAnswer",
+    "Node",
+    "NodeClaim",
+    "ObservedCondition",
+    "Pod",
+    "Snapshot",
+    "Termination",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """
+    Hold the objects of one Workspace, oldest first, and the live manifests to compare with.
+
+    `claims` are the NodeClaims that carry the Workspace's labels, and those whose names its status
+    remembers. `nodes` may hold foreign nodes too: placement picks the ones that match.
+    """
+
+    claims: tuple[NodeClaim, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    answers: Mapping[str, ModelAnswer] = field(default_factory=dict)
+    deployment: Manifest | None = None
+    service: Manifest | None = None
+    network_policy: Manifest | None = None
+    live_claims: Mapping[str, Manifest] = field(default_factory=dict)
+
+    @classmethod
+    def parse(  # noqa: PLR0913 - one keyword per kind that was read
+        cls,
+        *,
+        node_claims: Iterable[Manifest] = (),
+        nodes: Iterable[Manifest] = (),
+        deployment: Manifest | None = None,
+        service: Manifest | None = None,
+        network_policy: Manifest | None = None,
+        pods: Iterable[Manifest] = (),
+        answers: Mapping[str, ModelAnswer] | None = None,
+    ) -> Self:
+        """Read the objects as the API server returned them."""
+        manifests = tuple(node_claims)
+        claims = (NodeClaim.parse(manifest) for manifest in manifests)
+        return cls(
+            claims=tuple(sorted(claims, key=_by_age)),
+            nodes=tuple(sorted(map(Node.parse, nodes), key=lambda node: node.name)),
+            pods=tuple(sorted(map(Pod.parse, pods), key=_by_age)),
+            answers=dict(answers or {}),
+            deployment=deployment,
+            service=service,
+            network_policy=network_policy,
+            live_claims={NodeClaim.parse(manifest).name: manifest for manifest in manifests},
+        )
+
+    @property
+    def current_pods(self) -> tuple[Pod, ...]:
+        """Return the pods that are not on their way out."""
+        return tuple(pod for pod in self.pods if not pod.deleting)
+
+
+def _by_age(thing: NodeClaim | Pod) -> tuple[bool, float, str]:
+    """Order the oldest first; what has no birth date yet comes last."""
+    created = thing.created
+    return (created is None, created.timestamp() if created else 0.0, thing.name)

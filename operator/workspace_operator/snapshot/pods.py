@@ -1,0 +1,159 @@
+"""
+See a model pod, and what the model in it answered.
+
+The container that serves the model is the first of the pod. How it ended last time (exit code, the
+kubelet's reason, the sentence it left as termination message) survives in the pod's status while it
+restarts, and is the best explanation that exists of a crash.
+
+`ModelAnswer` is what the server in that pod said when it was asked; who asks, and how, is not
+decided here. `token_generated` is the only proof of service: where the pods cannot be reached, the
+asker sets it from the pod's own readiness.
+
+Must not import anything above `snapshot`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Self
+
+from workspace_operator.snapshot.reading import (
+    Manifest,
+    ObservedCondition,
+    conditions,
+    integer,
+    mappings,
+    moment,
+    section,
+    text,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAnswer:
+    """
+    Hold what one model server said about itself.
+
+    `phase` is the server's own word (starting, loading, warming, ready, draining, failed), or empty
+    if it could not be asked; `error` then says why.
+    """
+
+    ready: bool = False
+    phase: str = ""
+    bytes_loaded: int = 0
+    bytes_total: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    model_name: str = ""
+    model_revision: str = ""
+    model_digest: str = ""
+    error: str = ""
+    token_generated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Termination:
+    """Hold how a container ended."""
+
+    exit_code: int
+    reason: str = ""
+    message: str = ""
+    finished: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """Hold what the cluster says about one model pod."""
+
+    name: str
+    uid: str = ""
+    deleting: bool = False
+    created: datetime | None = None
+    ip: str = ""
+    node: str = ""
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    conditions: Mapping[str, ObservedCondition] = field(default_factory=dict)
+    waiting_reason: str = ""
+    waiting_message: str = ""
+    started: datetime | None = None
+    restarts: int = 0
+    last_end: Termination | None = None
+
+    @classmethod
+    def parse(cls, manifest: Manifest) -> Self:
+        """Read a Pod; the first container is the model server."""
+        metadata = section(manifest, "metadata")
+        status = section(manifest, "status")
+        statuses = mappings(status.get("containerStatuses"))
+        container = _first(manifest, statuses)
+        state = section(container, "state")
+        waiting = section(state, "waiting") or _waiting_init(status)
+        return cls(
+            name=text(metadata.get("name")),
+            uid=text(metadata.get("uid")),
+            deleting=bool(metadata.get("deletionTimestamp")),
+            created=moment(metadata.get("creationTimestamp")),
+            ip=text(status.get("podIP")),
+            node=text(section(manifest, "spec").get("nodeName")),
+            phase=text(status.get("phase")),
+            reason=text(status.get("reason")),
+            message=text(status.get("message")),
+            conditions=conditions(manifest),
+            waiting_reason=text(waiting.get("reason")),
+            waiting_message=text(waiting.get("message")),
+            started=moment(section(state, "running").get("startedAt")),
+            restarts=integer(container.get("restartCount")),
+            last_end=_end(section(state, "terminated"))
+            or _end(section(container, "lastState", "terminated")),
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Say whether the Service sends requests to this pod."""
+        ready = self.conditions.get("Ready")
+        return ready is not None and ready.is_true and not self.deleting
+
+    @property
+    def running(self) -> bool:
+        """Say whether the model server's process is up."""
+        return self.started is not None
+
+    @property
+    def image_pulled(self) -> bool:
+        """Say whether the image is on the node, which every start of the container shows."""
+        return self.running or self.last_end is not None
+
+    @property
+    def scheduled(self) -> ObservedCondition | None:
+        """Return the scheduler's verdict, if there is one."""
+        return self.conditions.get("PodScheduled")
+
+
+def _first(manifest: Manifest, statuses: tuple[Manifest, ...]) -> Manifest:
+    containers = mappings(section(manifest, "spec").get("containers"))
+    name = containers[0].get("name") if containers else None
+    for status in statuses:
+        if name is None or status.get("name") == name:
+            return status
+    return {}
+
+
+def _waiting_init(status: Manifest) -> Manifest:
+    """Find an init container that cannot start: it holds the model server back."""
+    for container in mappings(status.get("initContainerStatuses")):
+        waiting = section(container, "state", "waiting")
+        if waiting.get("reason") not in (None, "PodInitializing"):
+            return waiting
+    return {}
+
+
+def _end(terminated: Manifest) -> Termination | None:
+    if not terminated:
+        return None
+    return Termination(
+        exit_code=integer(terminated.get("exitCode")),
+        reason=text(terminated.get("reason")),
+        message=text(terminated.get("message")).strip(),
+        finished=moment(terminated.get("finishedAt")),
+    )
