@@ -6,5 +6,21 @@ What the tests import stands here; the rest of the package is how it is done.
 
 from tests.cluster.binaries import binary, ensure
 from tests.cluster.control_plane import CommandError, ControlPlane, control_plane
+from tests.cluster.karpenter import (
+    karpenter,
+    karpenter_crds,
+    make_node_ready,
+    node_of_claim,
+)
 
-__all__ = ["CommandError", "ControlPlane", "binary", "control_plane", "ensure"]
+__all__ = [
+    "CommandError",
+    "ControlPlane",
+    "binary",
+    "control_plane",
+    "ensure",
+    "karpenter",
+    "karpenter_crds",
+    "make_node_ready",
+    "node_of_claim",
+]
