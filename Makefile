@@ -5,7 +5,7 @@ SHELL := /bin/bash
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
-SOURCE := operator presets inference tests $(if $(wildcard benchmarks/*.py),benchmarks)
+SOURCE := operator presets inference tests requirements $(if $(wildcard benchmarks/*.py),benchmarks)
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z0-9-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
