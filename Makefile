@@ -38,7 +38,10 @@ lock: $(STAMP) ## Resolve the dependencies again and write requirements/*.lock
 	done
 	grep -A99 '^uv==' requirements/dev.lock | awk 'NR==1 || /^ /{print; next} {exit}' > requirements/uv.lock
 
-test: lint ## All that a merge requires
+cluster-binaries: $(STAMP) ## Build or install the programs of the throw-away Kubernetes (once, minutes)
+	$(PY) -m tests.cluster prepare
+
+test: lint cluster-binaries ## All that a merge requires
 	$(PY) -m pytest -m "not e2e and not gpu"
 
-.PHONY: help setup lint format lock test
+.PHONY: help setup lint format lock cluster-binaries test

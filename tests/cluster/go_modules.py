@@ -24,6 +24,7 @@ from tests.cluster.surroundings import cache_directory, environment
 
 MODULES = Path(__file__).parent / "go"
 PROGRESS_SECONDS = 10
+GO_FOLDERS = ("/usr/local/go/bin",)  # where its own installer puts it, often off the PATH
 KUBE_VERSION = "k8s.io/component-base/version"
 
 
@@ -196,7 +197,8 @@ def _last_line(log: Path) -> str:
 
 
 def _go() -> str:
-    found = shutil.which("go", path=f"{environment().get('PATH', os.defpath)}:/usr/local/go/bin")
+    folders = (environment().get("PATH", os.defpath), *GO_FOLDERS)
+    found = shutil.which("go", path=os.pathsep.join(folders))
     if found is None:
         raise BuildError(
             "`go` is missing, which builds the Kubernetes binaries: install Go 1.26 or newer, or"
