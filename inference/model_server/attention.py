@@ -1,0 +1,193 @@
+"""
+Attend over the block cache, as an attention function of transformers.
+
+A step packs the tokens of all its sequences into one row: `(1, T, ...)`, sequences that decode
+first, one token each, then the chunks of prompts. Everything but attention works token by token and
+needs no more; attention gets a `StepContext` as a keyword of the model's forward, which says where
+each token's keys and values are written and which positions it may read.
+
+    packed row   | a | b | c | d d d d d | e e e |        3 decode, 2 chunks, T = 11
+
+The mask is ours as well: transformers' own is switched off by a mask function that returns None.
+The sliding window counts the token itself: of window 4 the token at position 9 reads 6, 7, 8, 9.
+
+This file computes with SDPA and an explicit mask, on a CPU and on CUDA alike. Keys are written
+before anything is read, so a token finds its own and its chunk's in the cache like all others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AttentionInterface
+from transformers.masking_utils import AttentionMaskInterface
+
+IMPLEMENTATION = "block_cache"  # the name that the model's config selects
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCache:
+    """Hold the keys and values of one layer: (blocks, block_size, H_kv, D) each."""
+
+    keys: Tensor
+    values: Tensor
+
+    def write(self, slots: Tensor, keys: Tensor, values: Tensor) -> None:
+        """
+        Store new keys and values.
+
+        Args:
+            slots: (T,) where: block * block_size + offset.
+            keys: (T, H_kv, D), rotated already.
+            values: (T, H_kv, D).
+        """
+        self.keys.flatten(0, 1).index_copy_(0, slots, keys)
+        self.values.flatten(0, 1).index_copy_(0, slots, values)
+
+    def read(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
+        """Gather rows of blocks, (B, N) -> keys and values of (B, H_kv, N * block_size, D)."""
+        keys = self.keys[blocks].flatten(1, 2).transpose(1, 2)
+        values = self.values[blocks].flatten(1, 2).transpose(1, 2)
+        return keys, values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeRows:
+    """Describe the first B tokens of the row, each of a sequence of its own."""
+
+    blocks: Tensor  # (B, N), padded with any block: the mask hides it
+    mask: Tensor  # (B, 1, 1, N * block_size) bool, True where the token may read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptChunk:
+    """Describe the tokens `begin` to `end` of the row, neighbours in one sequence."""
+
+    begin: int
+    end: int
+    blocks: Tensor  # (1, N)
+    mask: Tensor  # (end - begin, N * block_size) bool, True where the token may read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepContext:
+    """Carry what attention must know of a step, the same for every layer."""
+
+    layers: Sequence[LayerCache]
+    slots: Tensor  # (T,)
+    decode: DecodeRows | None
+    chunks: tuple[PromptChunk, ...]
+
+    def on(self, device: torch.device) -> "StepContext":
+        """Move what attention reads to the device of a layer; on one device this is free."""
+        if self.slots.device == device:
+            return self
+        decode = self.decode and DecodeRows(
+            blocks=self.decode.blocks.to(device), mask=self.decode.mask.to(device)
+        )
+        chunks = tuple(
+            replace(chunk, blocks=chunk.blocks.to(device), mask=chunk.mask.to(device))
+            for chunk in self.chunks
+        )
+        return replace(self, slots=self.slots.to(device), decode=decode, chunks=chunks)
+
+
+def attend(  # noqa: PLR0913 - the signature is that of transformers' attention functions
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,  # noqa: ARG001 - None, see the mask function below
+    *,
+    scaling: float,
+    step: StepContext,
+    **_ignored: object,
+) -> tuple[Tensor, None]:
+    """
+    Store the new keys and values, then attend.
+
+    Args:
+        module: The attention module of one layer; says which.
+        query: (1, H, T, D).
+        key: (1, H_kv, T, D), rotated.
+        value: (1, H_kv, T, D).
+        attention_mask: Not used.
+        scaling: Factor of the scores.
+        step: What to write and read.
+
+    Returns:
+        (1, T, H, D), and no attention weights.
+    """
+    layer = step.layers[cast("int", module.layer_idx)]
+    step = step.on(key.device)
+    layer.write(step.slots, key[0].transpose(0, 1), value[0].transpose(0, 1))
+    parts = []
+    if step.decode is not None:
+        parts.append(_decode(query, layer, step.decode, scaling))
+    parts += [_chunk(query, layer, chunk, scaling) for chunk in step.chunks]
+    attended = parts[0] if len(parts) == 1 else torch.cat(parts)  # (T, H, D)
+    return attended.unsqueeze(0), None
+
+
+def _decode(query: Tensor, layer: LayerCache, rows: DecodeRows, scaling: float) -> Tensor:
+    """Attend with one token per sequence -> (B, H, D)."""
+    keys, values = layer.read(rows.blocks)  # (B, H_kv, L, D)
+    count, heads_kv, _, size = keys.shape
+    # The heads that share keys become the queries of one head, so nothing is repeated.
+    own = query[0, :, :count].transpose(0, 1).reshape(count, heads_kv, -1, size)
+    attended = functional.scaled_dot_product_attention(
+        own, keys, values, attn_mask=rows.mask, scale=scaling
+    )
+    return attended.flatten(1, 2)
+
+
+def _chunk(query: Tensor, layer: LayerCache, chunk: PromptChunk, scaling: float) -> Tensor:
+    """Attend with several tokens of one sequence -> (end - begin, H, D)."""
+    keys, values = layer.read(chunk.blocks)  # (1, H_kv, L, D)
+    attended = functional.scaled_dot_product_attention(
+        query[:, :, chunk.begin : chunk.end],
+        keys,
+        values,
+        attn_mask=chunk.mask,
+        scale=scaling,
+        enable_gqa=True,
+    )
+    return attended[0].transpose(0, 1)
+
+
+def visible(
+    first_positions: Tensor, positions: Tensor, length: int, sliding_window: int | None
+) -> Tensor:
+    """
+    Tell which cells of the cache each token may read.
+
+    Example: window 3, a table whose first cell is position 4, of length 6 (positions 4 to 9); the
+    token at position 8 reads 6, 7 and 8: F F T T T F.
+
+    Args:
+        first_positions: (B,) position of the first cell of each token's table.
+        positions: (B,) position of each token.
+        length: Cells in each table, L.
+        sliding_window: Newest positions that a token reads, itself included; None for all.
+
+    Returns:
+        (B, L) bool.
+    """
+    cells = first_positions[:, None] + torch.arange(length, device=positions.device)[None]  # (B, L)
+    allowed = cells <= positions[:, None]
+    if sliding_window is not None:
+        allowed &= cells > positions[:, None] - sliding_window
+    return allowed
+
+
+def _no_mask(*_args: object, **_kwargs: object) -> None:
+    """Make no mask: `attend` has its own."""
+
+
+def register() -> None:
+    """Make the implementation known to transformers; a second time changes nothing."""
+    AttentionInterface.register(IMPLEMENTATION, attend)
+    AttentionMaskInterface.register(IMPLEMENTATION, _no_mask)

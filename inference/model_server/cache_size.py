@@ -1,0 +1,81 @@
+"""
+Work out how many blocks the cache gets.
+
+On a CPU the cache is as large as all sequences at their longest need, within a bound. On a GPU it
+is what is left of the card: one step of the largest size is computed first, so that the memory that
+a step needs on its way is known and not guessed, and all the rest becomes cache.
+"""
+
+import torch
+
+from model_server.batch import Batch, BatchItem
+from model_server.checkpoint import BadCheckpoint
+from model_server.kv import blocks_for, most_blocks
+from model_server.model import LoadedModel
+from model_server.request import SamplingParameters
+from model_server.runner import CacheSize, NativeRunner
+
+BLOCK_SIZE = 64
+CPU_CACHE_BYTES = 2**30
+# Of a card, for what no counter shows: the driver's context, fragmentation.
+GPU_SLACK_BYTES = 512 * 2**20
+
+
+def open_native_runner(
+    model: LoadedModel, *, max_model_len: int, max_sequences: int, max_batch_tokens: int
+) -> NativeRunner:
+    """
+    Make a runner with as much cache as is useful and fits.
+
+    Raises:
+        InvalidRequest: If max_model_len passes the model's context.
+        BadCheckpoint: If not even one sequence fits beside the weights.
+    """
+    longest = most_blocks(
+        max_model_len,
+        step_tokens=max_batch_tokens,
+        block_size=BLOCK_SIZE,
+        window=model.sliding_window,
+    )
+    useful = longest * max_sequences
+    block_bytes = BLOCK_SIZE * model.kv_bytes_per_token
+    if model.device.type == "cpu":
+        count = max(longest, min(useful, CPU_CACHE_BYTES // block_bytes))
+    else:
+        count = min(useful, _free_bytes(model, max_batch_tokens) // block_bytes)
+        if count < longest:
+            raise BadCheckpoint(
+                f"the GPU has room for {max(0, count * BLOCK_SIZE):,} tokens beside the weights, "
+                f"one sequence of {max_model_len:,} needs {longest * BLOCK_SIZE:,}: lower "
+                "--max-model-len or take a larger GPU"
+            )
+    size = CacheSize(block_size=BLOCK_SIZE, block_count=count)
+    return NativeRunner(model, size, max_model_len=max_model_len)
+
+
+def _free_bytes(model: LoadedModel, max_batch_tokens: int) -> int:
+    """Measure what a GPU has left beside weights and the largest step."""
+    count = min(max_batch_tokens, model.context_length)
+    size = CacheSize(block_size=BLOCK_SIZE, block_count=blocks_for(count, BLOCK_SIZE))
+    trial = NativeRunner(model, size, max_model_len=count)
+    before = torch.cuda.memory_allocated(model.device)
+    torch.cuda.reset_peak_memory_stats(model.device)
+    trial.step(_largest_step(count, size))
+    needed = torch.cuda.max_memory_allocated(model.device) - before
+    del trial
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info(model.device)
+    return int(free) - needed - GPU_SLACK_BYTES
+
+
+def _largest_step(count: int, size: CacheSize) -> Batch:
+    item = BatchItem(
+        request_id="trial",
+        start=0,
+        token_ids=(0,) * count,
+        first_block=0,
+        block_ids=tuple(range(size.block_count)),
+        samples=True,
+        sampling=SamplingParameters(max_tokens=1, temperature=0),
+    )
+    return Batch(items=(item,))
