@@ -18,6 +18,10 @@ NAMES = tuple(go_modules.TOOLS)
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kubectl")
 
 
+class UnknownProgramError(RuntimeError):
+    """There is no such program here."""
+
+
 def binary(name: str) -> Path:
     """Return the path of a program, building or installing it if need be."""
     return ensure([name])[name]
@@ -27,7 +31,9 @@ def ensure(names: Iterable[str]) -> dict[str, Path]:
     """Return the paths of several programs; what is missing is built with one count of progress."""
     wanted = list(dict.fromkeys(names))
     if unknown := set(wanted) - set(NAMES):
-        raise ValueError(f"unknown programs {sorted(unknown)}; there are {', '.join(NAMES)}")
+        raise UnknownProgramError(
+            f"unknown programs {sorted(unknown)}; there are {', '.join(NAMES)}"
+        )
     if "etcd" in wanted and present("etcd") is None:
         _install_etcd()
     found = {name: path for name in wanted if (path := present(name)) is not None}

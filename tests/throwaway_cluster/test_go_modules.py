@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import go_modules
-from tests.cluster.binaries import NAMES, binary, ensure, present
+from tests.cluster.binaries import NAMES, UnknownProgramError, binary, ensure, present
 from tests.cluster.go_modules import TOOLS, BuildError, build, pinned_version
 
 # Stands in for Go's compiler: writes where `-o` points, and a line to a log of its own calls.
@@ -126,7 +126,9 @@ def test_two_programs_that_build_at_once_build_once(calls: Path) -> None:
 
 
 def test_an_unknown_program_is_refused_with_the_list() -> None:
-    with pytest.raises(ValueError, match=r"unknown programs \['kubectx'\]; there are .*kubectl"):
+    with pytest.raises(
+        UnknownProgramError, match=r"unknown programs \['kubectx'\]; there are .*kubectl"
+    ):
         ensure(["kubectx"])
 
 
