@@ -1,0 +1,97 @@
+"""
+Turn a parsed request into tokens for the engine, within the context.
+
+Must not import torch or transformers.
+"""
+
+from collections.abc import Awaitable
+
+from model_server import errors
+from model_server.chat_prompt import InvalidConversation, NoChatTemplate, PromptTooLong, Turn
+from model_server.protocol import ChatRequest, CompletionRequest, GenerationFields
+from model_server.request import Request, SamplingParameters
+from model_server.service import LoadedModel
+
+
+async def encode_chat(model: LoadedModel, asked: ChatRequest) -> list[int]:
+    """
+    Return the prompt of a conversation.
+
+    Raises:
+        ApiError: 400 if no prompt can be made of it.
+    """
+    turns: list[Turn] = [
+        # "developer" is the newer name of the same role.
+        {"role": "system" if m.role == "developer" else m.role, "content": m.content}
+        for m in asked.messages
+    ]
+    limit = model.engine.longest_request
+    return await _encode(model.tokenizer.encode_chat(turns, limit=limit), "messages", limit)
+
+
+async def encode_completion(model: LoadedModel, asked: CompletionRequest) -> list[int]:
+    """
+    Return the prompt of a completion; token ids stand as they are.
+
+    Raises:
+        ApiError: 400 if it is too long.
+    """
+    if not isinstance(asked.prompt, str):
+        return list(asked.prompt)
+    limit = model.engine.longest_request
+    return await _encode(model.tokenizer.encode_text(asked.prompt, limit=limit), "prompt", limit)
+
+
+async def _encode(encoding: Awaitable[list[int]], param: str, limit: int) -> list[int]:
+    try:
+        return await encoding
+    except PromptTooLong as error:
+        raise errors.prompt_exceeds(
+            param=param, limit=limit, at_least=error.at_least_tokens
+        ) from None
+    except InvalidConversation as error:
+        param = f"messages[{error.index}]"
+        raise errors.invalid_value(param, str(error), status=400) from None
+    except NoChatTemplate as error:
+        raise errors.invalid_value("messages", str(error), status=400) from None
+
+
+def request_of(
+    model: LoadedModel,
+    asked: ChatRequest | CompletionRequest,
+    prompt_ids: list[int],
+    answer_id: str,
+) -> Request:
+    """
+    Say what the engine is to do.
+
+    Raises:
+        ApiError: 400 with both numbers if prompt and answer do not fit into the context.
+    """
+    limit = model.engine.longest_request
+    room = limit - len(prompt_ids)
+    answer = asked.answer_limit or max(room, 1)
+    if answer > room:
+        param = "messages" if isinstance(asked, ChatRequest) else "prompt"
+        raise errors.context_exceeded(
+            param="max_tokens" if room > 0 else param,
+            limit=limit,
+            prompt=len(prompt_ids),
+            answer=answer,
+        )
+    return Request(
+        request_id=answer_id,
+        prompt_ids=tuple(prompt_ids),
+        sampling=_sampling(asked, answer),
+    )
+
+
+def _sampling(asked: GenerationFields, max_tokens: int) -> SamplingParameters:
+    return SamplingParameters(
+        max_tokens=max_tokens,
+        temperature=1.0 if asked.temperature is None else asked.temperature,
+        top_p=1.0 if asked.top_p is None else asked.top_p,
+        top_k=asked.top_k or 0,
+        seed=asked.seed,
+        ignore_eos=asked.ignore_eos,
+    )

@@ -1,0 +1,47 @@
+"""
+Measure one answer from its acceptance to its end, into the server's metrics.
+
+Must not import torch, transformers, or anything of HTTP.
+"""
+
+import time
+from collections.abc import Callable
+
+from model_server.metrics import Metrics
+
+
+class AnswerMeter:
+    """Follow one answer; call `tokens` at each piece and `end` once."""
+
+    def __init__(
+        self, metrics: Metrics, *, prompt_tokens: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Count the prompt and start the clock."""
+        self._metrics = metrics
+        self._model = metrics.model
+        self._clock = clock
+        self._started = clock()
+        self._latest: float | None = None  # time of the newest token
+        self.completion_tokens = 0
+        metrics.prompt_tokens.labels(self._model).inc(prompt_tokens)
+        metrics.prompt_sizes.labels(self._model).observe(prompt_tokens)
+
+    def tokens(self, count: int) -> None:
+        """Record tokens that have just come."""
+        if count == 0:
+            return
+        now = self._clock()
+        if self._latest is None:
+            self._metrics.first_token_seconds.labels(self._model).observe(now - self._started)
+        else:
+            between = (now - self._latest) / count
+            self._metrics.token_seconds.labels(self._model).observe(between)
+        self._latest = now
+        self.completion_tokens += count
+        self._metrics.generation_tokens.labels(self._model).inc(count)
+
+    def end(self, reason: str) -> None:
+        """Record why it ended: `stop`, `length`, `abort` or `error`."""
+        self._metrics.finished.labels(self._model, reason).inc()
+        self._metrics.answer_sizes.labels(self._model).observe(self.completion_tokens)
+        self._metrics.answer_seconds.labels(self._model).observe(self._clock() - self._started)

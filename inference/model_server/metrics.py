@@ -1,0 +1,137 @@
+"""
+Count what the server does, under names that dashboards and autoscalers already read.
+
+Where a value means the same as in vLLM, it has vLLM's name (`vllm:num_requests_waiting` and so on):
+KAITO's dashboards, KEDA scalers and the gateway's inference extension look for these. What has no
+such twin is called `model_server_*`; requests are `http_*`. docs/server.md lists all of them.
+
+Labels come from closed sets only: a path or a model name that a caller made up would let callers
+fill the memory of this server and of Prometheus.
+
+Must not import torch, transformers, or anything that answers requests.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+
+from model_server.lifecycle import Readiness
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2.5)
+TOKENS = (1, 8, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLoad:
+    """Show the engine's load at one moment."""
+
+    running: int = 0
+    waiting: int = 0
+    kv_usage: float = 0.0  # share of the KV cache in use, 0 to 1
+    preemptions: int = 0
+
+
+class Metrics:
+    """Own one registry; nothing here is global, so that tests may have many servers."""
+
+    def __init__(self, model: str) -> None:
+        """Make every metric, so that all are there from the first scrape."""
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._model = model
+        self.http_requests = Counter(
+            "http_requests",
+            "Answered requests by route and status.",
+            ["method", "path", "status"],
+            registry=self.registry,
+        )
+        self.http_seconds = self._histogram(
+            "http_request_duration_seconds", "Request to last byte.", SECONDS, "path"
+        )
+        self.prompt_tokens = self._counter("vllm:prompt_tokens", "Tokens of prompts.")
+        self.generation_tokens = self._counter("vllm:generation_tokens", "Tokens generated.")
+        self.finished = self._counter(
+            "vllm:request_success", "Answers by the reason they ended.", "finished_reason"
+        )
+        self.first_token_seconds = self._histogram(
+            "vllm:time_to_first_token_seconds", "Request to first token.", SECONDS, "model_name"
+        )
+        self.token_seconds = self._histogram(
+            "vllm:inter_token_latency_seconds", "Between tokens.", TOKEN_SECONDS, "model_name"
+        )
+        self.answer_seconds = self._histogram(
+            "vllm:e2e_request_latency_seconds", "Request to last token.", SECONDS, "model_name"
+        )
+        self.prompt_sizes = self._histogram(
+            "vllm:request_prompt_tokens", "Tokens of one prompt.", TOKENS, "model_name"
+        )
+        self.answer_sizes = self._histogram(
+            "vllm:request_generation_tokens", "Tokens of one answer.", TOKENS, "model_name"
+        )
+
+    @property
+    def model(self) -> str:
+        """Return the value of every `model_name` label."""
+        return self._model
+
+    def watch(
+        self, readiness: Callable[[], Readiness], load: Callable[[], EngineLoad | None]
+    ) -> None:
+        """Read life cycle and engine at each scrape, rather than keep copies that grow old."""
+        self.registry.register(_Scraped(self._model, readiness, load))
+
+    def exposition(self) -> bytes:
+        """Write all metrics in Prometheus' text form."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, ["model_name", *labels], registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], label: str) -> Histogram:
+        return Histogram(name, text, [label], buckets=buckets, registry=self.registry)
+
+
+class _Scraped:
+    """Make the metrics that are read elsewhere at the time of the scrape."""
+
+    def __init__(
+        self,
+        model: str,
+        readiness: Callable[[], Readiness],
+        load: Callable[[], EngineLoad | None],
+    ) -> None:
+        self._model = model
+        self._readiness = readiness
+        self._load = load
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the families; called by the registry."""
+        now = self._readiness()
+        yield self._gauge("model_server_ready", "1 while requests are taken.", float(now.is_ready))
+        phases = GaugeMetricFamily(
+            "model_server_startup_seconds", "Time of each finished phase.", labels=["phase"]
+        )
+        for phase, seconds in now.seconds.items():
+            phases.add_metric([phase], seconds)
+        yield phases
+        yield self._gauge("model_server_loaded_bytes", "Weights read.", now.bytes_loaded)
+        yield self._gauge("model_server_weight_bytes", "Weights to read.", now.bytes_total)
+        load = self._load() or EngineLoad()
+        yield self._gauge("vllm:num_requests_running", "Requests being decoded.", load.running)
+        yield self._gauge("vllm:num_requests_waiting", "Requests in the queue.", load.waiting)
+        yield self._gauge("vllm:kv_cache_usage_perc", "KV cache in use, 0 to 1.", load.kv_usage)
+        preemptions = CounterMetricFamily(
+            "vllm:num_preemptions", "Sequences computed again.", labels=["model_name"]
+        )
+        preemptions.add_metric([self._model], load.preemptions)
+        yield preemptions
+
+    def _gauge(self, name: str, text: str, value: float) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(name, text, labels=["model_name"])
+        family.add_metric([self._model], value)
+        return family

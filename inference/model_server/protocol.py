@@ -1,0 +1,237 @@
+"""
+Parse what a caller sent into a request that needs no second look, or refuse it by field and reason.
+
+The fields are OpenAI's. Three kinds of them:
+
+    done        the server does what the field says
+    no-op       only the value that changes nothing is accepted (`n: 1`, `logprobs: false`)
+    unknown     refused with its name: a caller who hopes for an effect is told that there is none
+
+`top_k` and `ignore_eos` are extensions that other servers have too. Bounds are here, so that no
+number or list from outside grows without limit. No message repeats the input.
+
+Must not import torch, transformers, or anything that answers requests.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from model_server.errors import ApiError, Problem, invalid_value, unknown_field
+
+MAX_STOP_STRINGS = 4
+MAX_STOP_CHARACTERS = 256
+MAX_INTEGER = 2**31 - 1
+MAX_NAME_CHARACTERS = 64  # of a field's name in a message
+
+
+def only(accepted: Sequence[object]) -> BeforeValidator:
+    """Accept the values that change nothing, refuse all others of a field that is not built."""
+    choices = " or ".join(_json_word(value) for value in accepted if value is not None)
+
+    def check(value: object) -> object:
+        if any(type(value) is type(a) and value == a for a in (None, *accepted)):
+            return value
+        hint = f"only {choices} is accepted" if choices else "leave it out"
+        raise PydanticCustomError(
+            "not_supported", "not supported by this server; {hint}", {"hint": hint}
+        )
+
+    return BeforeValidator(check)
+
+
+def _json_word(value: object) -> str:
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
+
+
+def _text_of(value: object) -> object:
+    """Join a list of text parts, OpenAI's other form of a message's content."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(_is_text_part(part) for part in value):
+        return "".join(part["text"] for part in value)
+    raise PydanticCustomError(
+        "content", 'must be a string, or a list of {"type": "text", "text": ...} parts'
+    )
+
+
+def _is_text_part(part: object) -> bool:
+    return (
+        isinstance(part, dict)
+        and part.keys() == {"type", "text"}
+        and part["type"] == "text"
+        and isinstance(part["text"], str)
+    )
+
+
+def _stops_of(value: object) -> object:
+    """Accept one string or a few."""
+    if value is None:
+        return ()
+    stops = [value] if isinstance(value, str) else value
+    if (
+        not isinstance(stops, list)
+        or len(stops) > MAX_STOP_STRINGS
+        or not all(isinstance(s, str) and 0 < len(s) <= MAX_STOP_CHARACTERS for s in stops)
+    ):
+        raise PydanticCustomError(
+            "stop",
+            "must be a string or a list of up to {most} strings of 1 to {longest} characters",
+            {"most": MAX_STOP_STRINGS, "longest": MAX_STOP_CHARACTERS},
+        )
+    return tuple(stops)
+
+
+def _prompt_of(value: object) -> object:
+    """Accept a text, a list with one text, or token ids."""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
+        return value[0]
+    if isinstance(value, list) and value and all(type(i) is int for i in value):
+        return tuple(value)
+    if isinstance(value, str):
+        return value
+    raise PydanticCustomError(
+        "prompt", "must be a string, a list of one string, or a list of token ids"
+    )
+
+
+class _Strict(BaseModel):
+    """Refuse unknown fields and values of another type than the one that is asked for."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Message(_Strict):
+    """Hold one turn of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[str, BeforeValidator(_text_of)]
+    # What clients send back when they repeat an answer of an assistant.
+    refusal: Annotated[None, only([])] = None
+    audio: Annotated[None, only([])] = None
+    function_call: Annotated[None, only([])] = None
+    annotations: Annotated[list[object] | None, only([[]])] = None
+    tool_calls: Annotated[list[object] | None, only([[]])] = None
+
+
+class StreamOptions(_Strict):
+    """Say what a stream carries beside text."""
+
+    include_usage: bool = False
+    include_obfuscation: Annotated[bool | None, only([False])] = None
+
+
+class GenerationFields(_Strict):
+    """Hold what both kinds of requests share."""
+
+    model: str | None = Field(default=None, max_length=256)
+    max_tokens: int | None = Field(default=None, ge=1, le=MAX_INTEGER)
+    temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
+    top_p: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
+    top_k: int | None = Field(default=None, ge=0, le=MAX_INTEGER)
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
+    stop: Annotated[tuple[str, ...], BeforeValidator(_stops_of)] = ()
+    ignore_eos: bool = False
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: str | None = None  # names the caller's caller; nothing here depends on it
+
+    n: Annotated[int | None, only([1])] = None
+    presence_penalty: Annotated[float | None, only([0, 0.0])] = None
+    frequency_penalty: Annotated[float | None, only([0, 0.0])] = None
+    logit_bias: Annotated[dict[str, float] | None, only([{}])] = None
+
+    @property
+    def wants_usage(self) -> bool:
+        """Tell whether the last chunk of a stream carries the counts of tokens."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+
+class ChatRequest(GenerationFields):
+    """Ask for the next turn of a conversation."""
+
+    messages: Annotated[list[Message], Field(min_length=1)]
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=MAX_INTEGER)
+
+    logprobs: Annotated[bool | None, only([False])] = None
+    top_logprobs: Annotated[int | None, only([0])] = None
+    response_format: Annotated[dict[str, str] | None, only([{"type": "text"}])] = None
+    modalities: Annotated[list[str] | None, only([["text"]])] = None
+    tools: Annotated[list[object] | None, only([[]])] = None
+    tool_choice: Annotated[str | None, only(["none"])] = None
+    parallel_tool_calls: Annotated[bool | None, only([True, False])] = None  # there are no tools
+    functions: Annotated[list[object] | None, only([[]])] = None
+    function_call: Annotated[str | None, only(["none"])] = None
+    service_tier: Annotated[str | None, only(["auto", "default"])] = None
+    store: Annotated[bool | None, only([False])] = None
+    metadata: Annotated[dict[str, str] | None, only([{}])] = None
+    audio: Annotated[None, only([])] = None
+    prediction: Annotated[None, only([])] = None
+    reasoning_effort: Annotated[None, only([])] = None
+    verbosity: Annotated[None, only([])] = None
+    web_search_options: Annotated[None, only([])] = None
+
+    @property
+    def answer_limit(self) -> int | None:
+        """Return the most tokens of an answer; the newer of the two names wins."""
+        return self.max_completion_tokens or self.max_tokens
+
+
+class CompletionRequest(GenerationFields):
+    """Ask for the continuation of a text."""
+
+    prompt: Annotated[str | tuple[int, ...], BeforeValidator(_prompt_of)]
+
+    best_of: Annotated[int | None, only([1])] = None
+    echo: Annotated[bool | None, only([False])] = None
+    logprobs: Annotated[None, only([])] = None
+    suffix: Annotated[str | None, only([""])] = None
+
+    @property
+    def answer_limit(self) -> int:
+        """Return the most tokens of an answer; 16 is the API's own default."""
+        return self.max_tokens or 16
+
+
+Body = TypeVar("Body", ChatRequest, CompletionRequest)
+
+
+def parse(kind: type[Body], body: bytes) -> Body:
+    """
+    Read the body of a request.
+
+    Raises:
+        ApiError: 400 for what is not JSON, 422 for a field that is unknown, missing or wrong.
+    """
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=True)[0]
+        raise _refusal(first) from None
+
+
+def _refusal(error: ErrorDetails) -> ApiError:
+    param = _path(error["loc"])
+    match error["type"]:
+        case "json_invalid":
+            return ApiError(
+                Problem(status=400, message="the request body is not JSON", code="invalid_json")
+            )
+        case "extra_forbidden":
+            return unknown_field(param)
+        case "missing":
+            return invalid_value(param, f"{param}: this field is required")
+        case _:
+            message = error["msg"][:1].lower() + error["msg"][1:]
+            name = param or "the request body"
+            return invalid_value(param or None, f"{name}: {message}")
+
+
+def _path(location: Sequence[int | str]) -> str:
+    """Write a location as people do: messages[0].content."""
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part[:MAX_NAME_CHARACTERS]}"
+    return path.removeprefix(".")

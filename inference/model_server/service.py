@@ -1,0 +1,158 @@
+"""
+Hold what the routes need: the life cycle from the start, the loaded model once there is one.
+
+Routes, metrics and the server's own tasks share this one object; it is the only mutable thing that
+they share, and only the event loop changes it.
+
+Must not import torch or transformers.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from model_server import errors
+from model_server.chat_prompt import Turn
+from model_server.engine import EngineStatistics
+from model_server.generation import Generator
+from model_server.lifecycle import Lifecycle, Phase
+from model_server.metrics import EngineLoad, Metrics
+from model_server.model_names import ModelNames
+
+RETRY_SECONDS = {Phase.STARTING: 10, Phase.LOADING: 10, Phase.WARMING: 2}
+STALLED_SECONDS = 30.0  # an engine without a sign of life for so long takes no requests
+
+
+class Tokenizer(Protocol):
+    """Turn text into token ids and back (tokenizer.TextTokenizer is one)."""
+
+    async def encode_text(self, text: str, *, limit: int) -> list[int]:
+        """Encode a text as it stands."""
+        ...
+
+    async def encode_chat(self, turns: Sequence[Turn], *, limit: int) -> list[int]:
+        """Encode a conversation."""
+        ...
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Decode tokens without the control tokens among them."""
+        ...
+
+
+class Engine(Generator, Protocol):
+    """Generate tokens, and show how that goes (engine.Engine is one)."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        ...
+
+    @property
+    def longest_request(self) -> int:
+        """Longest prompt and answer together, in tokens."""
+        ...
+
+    def heartbeat_age_seconds(self) -> float:
+        """Age of the thread's latest sign of life."""
+        ...
+
+    def statistics(self) -> EngineStatistics:
+        """Show the load."""
+        ...
+
+    def start(self) -> None:
+        """Start; call it on the event loop."""
+
+    async def stop(self, drain_seconds: float) -> None:
+        """Let open requests finish for so long, then end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """Hold a model that can be asked."""
+
+    engine: Engine
+    tokenizer: Tokenizer
+
+
+class Service:
+    """Answer whether, and by what, a request can be served."""
+
+    def __init__(self, names: ModelNames, lifecycle: Lifecycle, metrics: Metrics) -> None:
+        """Start without a model."""
+        self.names = names
+        self.lifecycle = lifecycle
+        self.metrics = metrics
+        self.loaded: LoadedModel | None = None
+        self._open = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        metrics.watch(lifecycle.now, self._load)
+
+    def ready_model(self) -> LoadedModel:
+        """
+        Return the model, if requests are taken.
+
+        Raises:
+            ApiError: 503 with how far the start is, and when to ask again.
+        """
+        now = self.lifecycle.now()
+        if now.is_ready and self.loaded is not None:
+            return self.loaded
+        code = {Phase.DRAINING: "stopping", Phase.READY: "stalled", Phase.FAILED: "failed"}.get(
+            now.phase, "model_loading"
+        )
+        seconds = RETRY_SECONDS.get(now.phase, 5)
+        raise errors.unavailable(now.sentence(), code=code, retry_after_seconds=seconds)
+
+    def is_healthy(self) -> bool:
+        """Tell whether this process can still come to serve."""
+        if self.lifecycle.now().phase is Phase.FAILED:
+            return False
+        return self.loaded is None or self.loaded.engine.is_alive or self._is_draining()
+
+    def notice_stall(self) -> float:
+        """Make a silent engine not ready, and ready again when it speaks; return its silence."""
+        if self.loaded is None:
+            return 0.0
+        silence = self.loaded.engine.heartbeat_age_seconds()
+        stalled = silence > STALLED_SECONDS
+        self.lifecycle.trouble(
+            f"the engine has been silent for {silence:.0f} s" if stalled else None
+        )
+        return silence
+
+    @contextmanager
+    def open_answer(self) -> Iterator[None]:
+        """Count an answer as open, so that a drain waits for it."""
+        self._open += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._open -= 1
+            if self._open == 0:
+                self._idle.set()
+
+    @property
+    def open_answers(self) -> int:
+        """Return how many answers are under way."""
+        return self._open
+
+    async def idle(self) -> None:
+        """Wait until no answer is open."""
+        await self._idle.wait()
+
+    def _is_draining(self) -> bool:
+        return self.lifecycle.now().phase is Phase.DRAINING
+
+    def _load(self) -> EngineLoad | None:
+        if self.loaded is None:
+            return None
+        now = self.loaded.engine.statistics()
+        usage = now.kv_blocks_used / now.kv_blocks_total if now.kv_blocks_total else 0.0
+        return EngineLoad(
+            running=now.running, waiting=now.waiting, kv_usage=usage, preemptions=now.preemptions
+        )

@@ -1,0 +1,115 @@
+"""
+Write the events of a stream as bytes, with as little work per token as can be.
+
+All chunks of one answer are alike but for the text and the end, so their head is written once and a
+token costs one `json.dumps` of a short string. The shapes are OpenAI's: for a chat a first chunk
+with the role, chunks with `delta.content`, one with the finish reason, the usage where it was asked
+for, then `[DONE]`. A stream that failed ends with an error event and without `[DONE]`.
+
+Pure. Must not import torch, transformers, asyncio or time.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+DONE = b"data: [DONE]\n\n"
+KINDS = {"chat": "chat.completion.chunk", "completion": "text_completion"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Count the tokens of one answer."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+    def document(self) -> dict[str, int]:
+        """Return the counts as the API names them."""
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerHead:
+    """Hold what all parts of one answer repeat."""
+
+    answer_id: str
+    created: int  # seconds since 1970
+    model: str
+
+
+class ChunkWriter:
+    """Write the chunks of one answer."""
+
+    def __init__(self, head: AnswerHead, *, chat: bool, with_usage: bool) -> None:
+        """Write the part that stays the same."""
+        self._chat = chat
+        self._with_usage = with_usage
+        fixed = {
+            "id": head.answer_id,
+            "object": KINDS["chat" if chat else "completion"],
+            "created": head.created,
+            "model": head.model,
+        }
+        self._head = f"data: {_json(fixed)[:-1]}".encode()
+        before = '"delta":{"content":' if chat else '"text":'
+        after = "}" if chat else ""
+        tail = ',"usage":null' if with_usage else ""
+        self._before_text = self._head + f',"choices":[{{"index":0,{before}'.encode()
+        self._after_text = f'{after},"logprobs":null,"finish_reason":null}}]{tail}}}\n\n'.encode()
+
+    def opening(self) -> bytes:
+        """Say whose turn it is; a plain completion has no such chunk."""
+        return self._choice({"delta": {"role": "assistant", "content": ""}}) if self._chat else b""
+
+    def text(self, text: str) -> bytes:
+        """Write one piece of the answer."""
+        return self._before_text + _json(text).encode() + self._after_text
+
+    def closing(self, finish_reason: str) -> bytes:
+        """Say why no more text comes."""
+        return self._choice({"delta": {}} if self._chat else {"text": ""}, finish_reason)
+
+    def usage(self, usage: Usage) -> bytes:
+        """Write the counts, in a chunk without choices; nothing where they were not asked for."""
+        if not self._with_usage:
+            return b""
+        return self._head + f',"choices":[],"usage":{_json(usage.document())}}}\n\n'.encode()
+
+    def _choice(self, content: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        choice = {"index": 0, **content, "logprobs": None, "finish_reason": finish_reason}
+        tail = ',"usage":null' if self._with_usage else ""
+        return self._head + f',"choices":[{_json(choice)}]{tail}}}\n\n'.encode()
+
+
+def error_event(document: dict[str, Any]) -> bytes:
+    """Write an error as the last event of a stream that has begun."""
+    return f"data: {_json(document)}\n\n".encode()
+
+
+def whole_answer(
+    head: AnswerHead, *, chat: bool, text: str, finish_reason: str, usage: Usage
+) -> bytes:
+    """Write the answer that is not streamed."""
+    content: dict[str, Any] = {"text": text}
+    if chat:
+        content = {"message": {"role": "assistant", "content": text, "refusal": None}}
+    choice = {"index": 0, **content, "logprobs": None, "finish_reason": finish_reason}
+    document = {
+        "id": head.answer_id,
+        "object": "chat.completion" if chat else "text_completion",
+        "created": head.created,
+        "model": head.model,
+        "choices": [choice],
+        "usage": usage.document(),
+    }
+    return _json(document).encode()
+
+
+def _json(value: object) -> str:
+    """Write compact JSON in UTF-8; it holds no line break, so it fits a `data:` line as it is."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,176 @@
+"""
+Turn text into the token ids that the model was trained on, and back.
+
+The tokenizer's files come with the model. They are read by transformers; the work is done by the
+compiled tokenizer behind it, in a thread of its own, since a long prompt takes half a second and
+the event loop serves everyone. Its batch call is used even for one text: the single call keeps
+Python's lock (tried, tokenizers 0.23), which would stop the loop all the same.
+
+Invariants: text never becomes a control token; a prompt has exactly one beginning-of-sequence
+token, its first. Both hold for chats and for plain completions.
+
+Must not import torch.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+from transformers import AutoTokenizer
+
+from model_server.chat_prompt import (
+    Control,
+    InvalidConversation,
+    NoChatTemplate,
+    PromptTooLong,
+    Turn,
+    check_turns,
+    segments_of,
+)
+
+SPACE = "▁"  # how a SentencePiece vocabulary writes a space
+THREADS = 2  # enough that one long prompt does not hold up the next
+
+
+class BadTokenizer(ValueError):  # noqa: N818 - says what happened
+    """Report tokenizer files that cannot be used."""
+
+
+class TextTokenizer:
+    """Encode prompts and decode answers for one model."""
+
+    def __init__(self, directory: Path, *, chat_template: str | None) -> None:
+        """
+        Read the files of a model's folder.
+
+        Args:
+            directory: Folder in the hub's layout.
+            chat_template: Jinja text that replaces the one of the files, or None to use that.
+
+        Raises:
+            BadTokenizer: If the files are missing, broken, or lack a beginning-of-sequence token.
+        """
+        self._front = _read(directory)
+        self._template = chat_template or self._front.chat_template
+        self._back = self._front.backend_tokenizer
+        self._back.no_truncation()
+        self._back.no_padding()
+        self._back.encode_special_tokens = True  # control tokens in a text are text
+        added = self._front.added_tokens_decoder
+        self._controls = {
+            token.content: id_
+            for id_, token in added.items()
+            if token.special and len(token.content) > 1
+        }
+        if self._front.bos_token_id is None:
+            raise BadTokenizer(f"{directory}: the tokenizer has no beginning-of-sequence token")
+        self._bos_id = int(self._front.bos_token_id)
+        self._opens_with_space = self._back.encode("a", add_special_tokens=False).tokens[0] != "a"
+        self._longest_token = max(map(len, self._back.get_vocab()))
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="tokenizer")
+
+    async def encode_text(self, text: str, *, limit: int) -> list[int]:
+        """
+        Encode a text as it stands, with the beginning-of-sequence token before it.
+
+        Args:
+            text: Any text.
+            limit: Tokens of the context.
+
+        Raises:
+            PromptTooLong: If the text must have more tokens than the limit.
+        """
+        self._check_length(len(text), limit)
+        return await self._in_thread(self._encode_segments, [text])
+
+    async def encode_chat(self, turns: Sequence[Turn], *, limit: int) -> list[int]:
+        """
+        Encode a conversation by the chat template, up to where the assistant answers.
+
+        Raises:
+            InvalidConversation: If roles do not take turns, or the template refuses.
+            NoChatTemplate: If this is a base model.
+            PromptTooLong: If the messages must have more tokens than the limit.
+        """
+        if not self._template:
+            raise NoChatTemplate("this model has no chat template; use /v1/completions")
+        check_turns(turns)
+        self._check_length(sum(len(turn["content"]) for turn in turns), limit)
+        return await self._in_thread(self._encode_turns, turns)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Decode tokens without the control tokens among them."""
+        text: str = self._back.decode(list(token_ids), skip_special_tokens=True)
+        return text
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _check_length(self, characters: int, limit: int) -> None:
+        """Refuse by the length of the longest token: no text has fewer tokens than that."""
+        at_least = -(-characters // self._longest_token)
+        if at_least > limit:
+            raise PromptTooLong(at_least)
+
+    async def _in_thread(self, work: Any, argument: Any) -> list[int]:  # noqa: ANN401 - one of two methods below
+        loop = asyncio.get_running_loop()
+        ids: list[int] = await loop.run_in_executor(self._threads, work, argument)
+        return ids
+
+    def _encode_turns(self, turns: Sequence[Turn]) -> list[int]:
+        segments = segments_of(turns, tuple(self._controls), self._render)
+        return self._encode_segments(
+            [self._without_opening_space(s) if isinstance(s, str) else s for s in segments]
+        )
+
+    def _render(self, turns: Sequence[Turn]) -> str:
+        try:
+            text: str = self._front.apply_chat_template(
+                list(turns),
+                chat_template=self._template,
+                tokenize=False,
+                add_generation_prompt=True,
+            )
+        except TemplateError as error:
+            raise InvalidConversation(
+                len(turns) - 1, f"the chat template refuses: {error}"
+            ) from None
+        return text
+
+    def _without_opening_space(self, text: str) -> str:
+        """
+        Leave a segment's opening space to the tokenizer, which puts one before every segment.
+
+        Mistral's own tokenizer encodes each turn by itself, and SentencePiece opens each with a
+        space; templates write that space out. Both spaces would be one too many: `[INST] Hi` is
+        the control token and then "▁Hi", not "▁▁Hi".
+        """
+        return text.removeprefix(" ") if self._opens_with_space else text
+
+    def _encode_segments(self, segments: Sequence[str | Control]) -> list[int]:
+        ids: list[int] = []
+        for segment in segments:
+            if isinstance(segment, Control):
+                ids.append(self._controls[segment.token])
+            else:
+                (encoding,) = self._back.encode_batch_fast([segment], add_special_tokens=False)
+                ids += encoding.ids
+        return ids if ids[:1] == [self._bos_id] else [self._bos_id, *ids]
+
+
+def _read(directory: Path) -> Any:  # noqa: ANN401 - transformers' classes are made by a factory without a common type
+    if not any((directory / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        raise BadTokenizer(f"{directory}: no tokenizer.json and no tokenizer.model in this folder")
+    try:
+        front = AutoTokenizer.from_pretrained(
+            directory, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise BadTokenizer(f"{directory}: the tokenizer cannot be read: {error}") from error
+    if not front.is_fast:
+        raise BadTokenizer(f"{directory}: the tokenizer has no compiled form; add tokenizer.json")
+    return front

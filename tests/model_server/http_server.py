@@ -1,0 +1,128 @@
+"""
+A real server on a free port, over a runner that counts instead of thinking.
+
+Its tokenizer writes each character as its code point, so "abc" is answered by "def...": every test
+can say what must come. Nothing is mocked between the socket and the engine's thread.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+from model_server.app import build_app
+from model_server.chat_prompt import Turn, check_turns
+from model_server.engine import Engine, EngineLimits
+from model_server.lifecycle import Lifecycle, ModelIdentity
+from model_server.metrics import Metrics
+from model_server.model_names import ModelNames
+from model_server.server import ModelServer
+from model_server.service import LoadedModel, Service
+
+from tests.model_server.fake_runner import FakeRunner
+
+NAMES = ("tiny", "tiny-mistral", "atelier/Tiny-Mistral")
+BEGIN = 1
+
+
+class CodePoints:
+    """Tokenize by code point; the ids below 32 are control tokens and decode to nothing."""
+
+    async def encode_text(self, text: str, *, limit: int) -> list[int]:
+        del limit
+        return [BEGIN, *map(ord, text)]
+
+    async def encode_chat(self, turns: Sequence[Turn], *, limit: int) -> list[int]:
+        check_turns(turns)
+        return await self.encode_text("".join(turn["content"] for turn in turns), limit=limit)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        return "".join(chr(i) for i in token_ids if i >= 32)
+
+
+@dataclass
+class Running:
+    """What a test can reach of a server that runs."""
+
+    url: str
+    port: int
+    client: httpx.AsyncClient
+    server: ModelServer
+    service: Service
+    runner: FakeRunner
+    ended: asyncio.Task[int]
+
+    @property
+    def engine(self) -> Engine:
+        assert self.service.loaded is not None
+        engine = self.service.loaded.engine
+        assert isinstance(engine, Engine)
+        return engine
+
+    async def until_ready(self) -> None:
+        await until(lambda: self.service.lifecycle.now().is_ready)
+
+    async def until_free(self) -> None:
+        """Wait until the engine holds nothing of any request."""
+        await until(lambda: self.engine.statistics().running == 0)
+        await until(lambda: self.engine.statistics().waiting == 0)
+        assert self.engine.statistics().kv_blocks_used == 0
+
+    async def chat(self, content: str = "abc", **fields: object) -> httpx.Response:
+        body = {"messages": [{"role": "user", "content": content}], "temperature": 0, **fields}
+        return await self.client.post("/v1/chat/completions", json=body)
+
+
+async def until(holds: Callable[[], bool], *, seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110 - the conditions are of another thread and have no event
+            await asyncio.sleep(0.005)
+
+
+def listen() -> socket.socket:
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(128)
+    return listener
+
+
+@asynccontextmanager
+async def serving(
+    runner: FakeRunner | None = None,
+    *,
+    limits: EngineLimits | None = None,
+    before_load: Callable[[Lifecycle], None] = lambda _lifecycle: None,
+    wait: bool = True,
+    drain_seconds: float = 5.0,
+) -> AsyncIterator[Running]:
+    """Run a server for the length of a test; `before_load` runs in the loading thread."""
+    runner = runner or FakeRunner(max_model_len=128)
+    names = ModelNames.of(NAMES)
+    lifecycle = Lifecycle(ModelIdentity(name=names.primary, revision="0" * 40))
+    service = Service(names, lifecycle, Metrics(names.primary))
+
+    def load(lifecycle: Lifecycle) -> LoadedModel:
+        before_load(lifecycle)
+        return LoadedModel(
+            engine=Engine(runner, limits or EngineLimits(max_sequences=4, max_queued=4)),
+            tokenizer=CodePoints(),
+        )
+
+    server = ModelServer(build_app(service), service, load, drain_seconds=drain_seconds)
+    listener = listen()
+    port = listener.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    ended = asyncio.create_task(server.run(listener))
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+        running = Running(url, port, client, server, service, runner, ended)
+        if wait:
+            await running.until_ready()
+        try:
+            yield running
+        finally:
+            server.drain()
+            await client.aclose()
+            server.drain()
+            await asyncio.wait_for(ended, 20)
