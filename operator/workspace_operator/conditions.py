@@ -4,8 +4,10 @@ Condition types and reasons, spelt as KAITO spells them, with ours after them.
 KAITO mixes lowerCamel and UpperCamel in its reasons; dashboards and scripts match on them, so both
 spellings stay. Source: kaito-project/kaito, api/v1beta1/condition_types.go at v0.12.0, and
 pkg/workspace/controllers.
-Must not import anything.
+Must not import anything of this package.
 """
+
+from typing import Final
 
 # Types of KAITO.
 NODE_CLAIM_READY = "NodeClaimReady"
@@ -68,6 +70,6 @@ STATE_SUCCEEDED = "Succeeded"
 STATE_FAILED = "Failed"
 
 # Values of a condition's status.
-TRUE = "True"
-FALSE = "False"
-UNKNOWN = "Unknown"
+TRUE: Final = "True"
+FALSE: Final = "False"
+UNKNOWN: Final = "Unknown"

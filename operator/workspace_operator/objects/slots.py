@@ -88,6 +88,7 @@ def owned_claims(owner: Identity, snapshot: Snapshot) -> tuple[NodeClaim, ...]:
 def slots(workspace: Workspace, count: int, snapshot: Snapshot, now: datetime) -> Slots:
     """Match the claims that exist with the nodes that are wanted."""
     owner = identity_of(workspace)
+    now = now.replace(microsecond=0)  # the status keeps whole seconds: both must agree
     records = {record.ordinal: record for record in workspace.status.node_attempts}
     owned = owned_claims(owner, snapshot)
     stale = tuple(claim for claim in owned if _is_of_namesake(owner, claim))

@@ -1,0 +1,224 @@
+"""
+Tell the user the truth about a Workspace: what was decided, what exists, and what a pod answered.
+
+`report` turns all of that into the whole status, from nothing but its arguments: the checks find
+(`node_checks`, `pod_checks`), the ladder orders them into conditions, the ledger adds the seconds,
+`attempts` remembers the tries to get a machine. Called again with its own result it changes
+nothing, so a pass without news writes nothing.
+
+Invariant: Ready is True only if a token was generated through a pod that gets requests.
+Must not import reconcile or anything that touches the cluster.
+"""
+
+from datetime import datetime
+
+from model_presets.catalog import UnknownPreset
+
+from workspace_operator import conditions
+from workspace_operator.api import (
+    Condition,
+    Endpoint,
+    InvalidSpec,
+    ModelIdentity,
+    PlanStatus,
+    Workspace,
+    WorkspaceStatus,
+)
+from workspace_operator.changes import NameConflict, conflicts
+from workspace_operator.objects.metadata import identity_of
+from workspace_operator.objects.slots import SETTLE_SECONDS, owned_claims
+from workspace_operator.plan import Plan, PlanError
+from workspace_operator.settings import Settings
+from workspace_operator.snapshot import Snapshot
+from workspace_operator.status import reasons
+from workspace_operator.status.attempts import next_attempt_at, node_attempts
+from workspace_operator.status.evidence import Evidence, gather
+from workspace_operator.status.finding import Finding, quoted
+from workspace_operator.status.ladder import Ladder, climb, stay_at_the_bottom, to_conditions
+from workspace_operator.status.ledger import download, startup
+
+__all__ = ["Outcome", "report", "report_invalid", "requeue_after_seconds"]
+
+Outcome = Plan | PlanError | UnknownPreset
+
+READY_PHASE = "Ready"
+# While a server makes progress the user watches: look often.
+WATCHED_PHASES = frozenset({"StartingServer", "LoadingWeights", "WarmingUp", "Probing"})
+WATCHED_SECONDS = 2.0
+SOONEST_SECONDS = 0.5
+
+
+def report(
+    workspace: Workspace, outcome: Outcome, snapshot: Snapshot, now: datetime, *, fault: str = ""
+) -> WorkspaceStatus:
+    """
+    Return the whole status of a Workspace.
+
+    Args:
+        workspace: The Workspace with the status that it has now.
+        outcome: The plan, or why there is none.
+        snapshot: What the cluster holds.
+        now: The present, for what only a clock can say.
+        fault: Why a write of this pass was refused, if one was.
+    """
+    if workspace.deletion_timestamp is not None:
+        return _report_deletion(workspace, snapshot, now)
+    if not isinstance(outcome, Plan):
+        finding = _refusal(outcome)
+        ladder = stay_at_the_bottom(workspace.status, conditions.PLAN_FITS, finding)
+        return _without_plan(workspace.status, ladder, workspace.generation, now)
+    evidence = gather(workspace, outcome, snapshot, now)
+    return _report_plan(evidence, climb(evidence, _faults(workspace, snapshot, fault)))
+
+
+def report_invalid(
+    problem: InvalidSpec, generation: int, before: WorkspaceStatus, now: datetime
+) -> WorkspaceStatus:
+    """
+    Return the status of an object that cannot be read as a Workspace.
+
+    Args:
+        problem: What is wrong.
+        generation: The object's metadata.generation.
+        before: Its present status, from `api.parse_status`.
+        now: The present.
+    """
+    finding = reasons.INVALID_SPEC.found(path=problem.path, why=problem.why.rstrip("."))
+    ladder = stay_at_the_bottom(before, conditions.SPEC_VALID, finding)
+    return _without_plan(before, ladder, generation, now)
+
+
+def requeue_after_seconds(status: WorkspaceStatus, now: datetime, settings: Settings) -> float:
+    """Return when to look again where no event would say so."""
+    longest = float(settings.resync_seconds)
+    if status.phase == READY_PHASE:
+        longest = float(settings.probe_interval_seconds)
+    elif status.phase in WATCHED_PHASES:
+        longest = WATCHED_SECONDS
+    due = next_attempt_at(status.node_attempts)
+    if due is not None:
+        longest = min(longest, (due - now).total_seconds())
+    for attempt in status.node_attempts:
+        # A claim that was asked for and is gone shows as such when it had time to be seen.
+        if attempt.claim is not None and attempt.time is not None:
+            settles = SETTLE_SECONDS - (now - attempt.time).total_seconds()
+            longest = min(longest, settles) if settles > 0 else longest
+    return max(SOONEST_SECONDS, longest)
+
+
+def _refusal(outcome: PlanError | UnknownPreset) -> Finding:
+    if isinstance(outcome, UnknownPreset):
+        hint = f"; did you mean {' or '.join(outcome.nearest)}?" if outcome.nearest else ""
+        return reasons.UNKNOWN_PRESET.found(name=outcome.name, hint=hint)
+    reason = reasons.PLAN_REFUSED.in_the_words_of(outcome.reason)
+    return reason.found(message=outcome.message.rstrip("."))
+
+
+def _faults(workspace: Workspace, snapshot: Snapshot, fault: str) -> tuple[Finding, ...]:
+    found = [_conflict(each) for each in conflicts(identity_of(workspace), snapshot)]
+    if fault:
+        found.append(reasons.FAULT.found(message=quoted(fault)))
+    return tuple(found)
+
+
+def _conflict(conflict: NameConflict) -> Finding:
+    return reasons.NAME_CONFLICT.found(kind=conflict.kind, name=conflict.name)
+
+
+def _report_plan(evidence: Evidence, ladder: Ladder) -> WorkspaceStatus:
+    workspace, plan = evidence.workspace, evidence.plan
+    cause = ladder.cause
+    claims = [slot.claim for slot in evidence.slots.slots if slot.claim is not None]
+    found_type = next((claim.instance_type for claim in claims if claim.instance_type), None)
+    return WorkspaceStatus(
+        worker_nodes=tuple(node.name for node in evidence.usable),
+        target_node_count=plan.node_count,
+        state=_state(workspace.status, ready=cause is None),
+        conditions=to_conditions(ladder, workspace.generation, workspace.status, evidence.now),
+        performance=workspace.status.performance,
+        phase=cause.phase if cause else READY_PHASE,
+        progress=(cause.progress or None) if cause else None,
+        startup=startup(evidence),
+        download=download(evidence),
+        plan=PlanStatus(
+            nodes=plan.node_count,
+            gpus=plan.gpus_per_node,
+            instance_type=plan.instance_type or found_type,
+            candidates=plan.candidates,
+            fit=plan.fit.sentence,
+            kv_tokens=plan.fit.kv_tokens,
+        ),
+        endpoint=Endpoint(url=f"http://{workspace.name}.{workspace.namespace}.svc"),
+        model=_model(evidence),
+        observed_generation=workspace.generation,
+        node_attempts=node_attempts(evidence),
+    )
+
+
+def _model(evidence: Evidence) -> ModelIdentity | None:
+    for pod in (*evidence.serving, *evidence.pods):
+        answer = evidence.answer(pod)
+        if answer.model_name:
+            return ModelIdentity(
+                name=answer.model_name,
+                revision=answer.model_revision or None,
+                digest=answer.model_digest or None,
+            )
+    return None
+
+
+def _without_plan(
+    before: WorkspaceStatus, ladder: Ladder, generation: int, now: datetime
+) -> WorkspaceStatus:
+    """Return the status of a Workspace that has no plan; what was learnt before stays."""
+    return before.model_copy(
+        update={
+            "state": _state(before, ready=False),
+            "conditions": to_conditions(ladder, generation, before, now),
+            "phase": ladder.cause.phase if ladder.cause else None,
+            "progress": None,
+            "download": None,
+            "model": None,
+            "observed_generation": generation,
+        }
+    )
+
+
+def _report_deletion(workspace: Workspace, snapshot: Snapshot, now: datetime) -> WorkspaceStatus:
+    """Return the status of a Workspace that is going; the other conditions stay as they were."""
+    before = workspace.status
+    names = [claim.name for claim in owned_claims(identity_of(workspace), snapshot)]
+    rest = f"; waits for NodeClaim {', '.join(names)} to go" if names else ""
+    finding = reasons.DELETING.found(rest=rest)
+    deleting = Finding(verdict="True", reason=conditions.DELETED, message=finding.message)
+    whole = Finding(verdict="False", reason=conditions.PENDING, message=finding.message)
+    ladder = Ladder(
+        rungs=(
+            (conditions.WORKSPACE_DELETING, deleting),
+            (conditions.WORKSPACE_SUCCEEDED, whole),
+            (conditions.READY, finding),
+        ),
+        cause=finding,
+    )
+    made = to_conditions(ladder, workspace.generation, before, now)
+    replaced: dict[str, Condition] = {each.type: each for each in made}
+    kept = tuple(each for each in before.conditions if each.type not in replaced)
+    return before.model_copy(
+        update={
+            "state": _state(before, ready=False),
+            "conditions": (*kept, *made),
+            "phase": finding.phase,
+            "progress": rest.removeprefix("; ") or None,
+            "download": None,
+            "observed_generation": workspace.generation,
+        }
+    )
+
+
+def _state(before: WorkspaceStatus, *, ready: bool) -> str:
+    """Return KAITO's word; once Ready a Workspace is never Pending again."""
+    if ready:
+        return conditions.STATE_READY
+    if before.state in {conditions.STATE_READY, conditions.STATE_NOT_READY}:
+        return conditions.STATE_NOT_READY
+    return conditions.STATE_PENDING

@@ -1,0 +1,83 @@
+"""
+Write down the tries to get each node, so that the next pass knows that there was one.
+
+A NodeClaim may be gone a second after it was made, with the reason on it. So the name is remembered
+as soon as it is asked for, the reason as soon as it is seen, and both outlive the claim.
+
+Must not import checks or the ladder.
+"""
+
+from datetime import datetime
+
+from workspace_operator.api import NodeAttempt
+from workspace_operator.objects.metadata import claim_name, identity_of
+from workspace_operator.objects.slots import Slot
+from workspace_operator.snapshot import NodeClaim
+from workspace_operator.status import reasons
+from workspace_operator.status.evidence import Evidence
+from workspace_operator.status.finding import quoted
+
+
+def node_attempts(evidence: Evidence) -> tuple[NodeAttempt, ...]:
+    """Return one record per slot."""
+    return tuple(_record(evidence, slot) for slot in evidence.slots.slots)
+
+
+def next_attempt_at(attempts: tuple[NodeAttempt, ...]) -> datetime | None:
+    """Return when the first of the waiting slots may try again."""
+    return min(
+        (each.next_attempt_at for each in attempts if each.next_attempt_at is not None),
+        default=None,
+    )
+
+
+def _record(evidence: Evidence, slot: Slot) -> NodeAttempt:
+    if slot.claim is not None:
+        return _standing(slot, slot.claim, evidence.now)
+    record = slot.record
+    if slot.asked and record is not None:
+        return record
+    if slot.due(evidence.now):
+        return NodeAttempt(
+            ordinal=slot.ordinal,
+            attempt=slot.attempt,
+            claim=claim_name(identity_of(evidence.workspace), slot.ordinal, slot.attempt),
+            reason=record.reason if record else None,
+            message=record.message if record else None,
+            time=evidence.now,
+        )
+    if record is not None and record.claim is None:
+        return record
+    return _failed(slot, record, evidence.now)
+
+
+def _standing(slot: Slot, claim: NodeClaim, now: datetime) -> NodeAttempt:
+    record = slot.record
+    known = record if record is not None and record.claim == claim.name else None
+    reason, message = (record.reason, record.message) if record else (None, None)
+    obstacle = claim.obstacle
+    if claim.ready:
+        reason = message = None
+    elif obstacle is not None and obstacle.message:
+        reason, message = obstacle.reason or None, quoted(obstacle.message)
+    return NodeAttempt(
+        ordinal=slot.ordinal,
+        attempt=0 if claim.ready else slot.attempt,
+        claim=claim.name,
+        reason=reason,
+        message=message,
+        time=(known.time if known else None) or claim.created or now,
+    )
+
+
+def _failed(slot: Slot, record: NodeAttempt | None, now: datetime) -> NodeAttempt:
+    claim = (record.claim if record else None) or "of the last try"
+    return NodeAttempt(
+        ordinal=slot.ordinal,
+        attempt=slot.attempt,
+        reason=(record.reason if record else None) or reasons.CLAIM_GONE.word,
+        message=(record.message if record else None)
+        or reasons.CLAIM_GONE.found(claim=claim).message,
+        time=now,
+        next_attempt_at=slot.not_before,
+    )

@@ -1,0 +1,77 @@
+"""
+Gather what the checks look at, worked out once.
+
+Must not import the checks.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from workspace_operator.api import Workspace
+from workspace_operator.objects.placement import matching_nodes, usable_nodes
+from workspace_operator.objects.slots import Slots, slots
+from workspace_operator.plan import Plan
+from workspace_operator.settings import NodeProvisioner
+from workspace_operator.snapshot import ModelAnswer, Node, Pod, Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """
+    Hold a Workspace with its plan, and the parts of the cluster that belong to it.
+
+    Attributes:
+        slots: The machines; none where the user brings nodes.
+        nodes: Nodes that match.
+        usable: Those of them that are ready and show their GPUs.
+        pods: Pods that are neither on their way out nor at their end.
+        ended: Pods that failed and still lie around, such as evicted ones.
+    """
+
+    workspace: Workspace
+    plan: Plan
+    snapshot: Snapshot
+    now: datetime
+    slots: Slots
+    nodes: tuple[Node, ...]
+    usable: tuple[Node, ...]
+    pods: tuple[Pod, ...]
+    ended: tuple[Pod, ...]
+
+    @property
+    def brought(self) -> bool:
+        """Say whether the user brings the nodes."""
+        return self.plan.provisioner is NodeProvisioner.BYO
+
+    @property
+    def machine(self) -> str:
+        """Name the machine that is asked for."""
+        return " or ".join(self.plan.candidates[:3]) or "any machine"
+
+    @property
+    def serving(self) -> tuple[Pod, ...]:
+        """Return the pods that get requests and have been seen to generate a token."""
+        return tuple(pod for pod in self.pods if pod.ready and self.answer(pod).token_generated)
+
+    def answer(self, pod: Pod) -> ModelAnswer:
+        """Return what a pod's server said, which is nothing if it was not asked."""
+        return self.snapshot.answers.get(pod.name, ModelAnswer())
+
+
+def gather(workspace: Workspace, plan: Plan, snapshot: Snapshot, now: datetime) -> Evidence:
+    """Work out which parts of the snapshot matter."""
+    brought = plan.provisioner is NodeProvisioner.BYO
+    ended = tuple(pod for pod in snapshot.pods if pod.phase in {"Failed", "Succeeded"})
+    return Evidence(
+        workspace=workspace,
+        plan=plan,
+        snapshot=snapshot,
+        now=now,
+        slots=Slots(slots=(), surplus=())
+        if brought
+        else slots(workspace, plan.node_count, snapshot, now),
+        nodes=matching_nodes(workspace, plan, snapshot),
+        usable=usable_nodes(workspace, plan, snapshot),
+        pods=tuple(pod for pod in snapshot.current_pods if pod not in ended),
+        ended=ended,
+    )

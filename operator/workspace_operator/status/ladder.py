@@ -1,0 +1,210 @@
+"""
+Climb the ladder: from findings to the conditions of a Workspace, in one order.
+
+    SpecValid        the manifest can be read
+    PlanFits         what it asks for is offered, and the model fits the GPU
+    NodeClaimReady   the machines exist (only where the operator asks for them)
+    NodesReady       they have joined and show their GPUs
+    ResourceReady    the sum of the two above
+    ImagePulled      a node of theirs holds the image
+    WeightsLoaded    a server there holds the weights
+    InferenceReady   a token was generated through a pod that gets requests
+    WorkspaceSucceeded, Ready    the sum of all; Ready carries the root cause in its reason
+
+Types and reasons of KAITO are spelt its way; SpecValid, PlanFits, ImagePulled, WeightsLoaded and
+Ready are ours. A rung about which nothing is known yet is False where KAITO's clients expect False,
+else Unknown. Serving is judged by itself: a model that answers is ready whatever the rungs below
+say.
+
+The root cause is the lowest rung that is not true; one that merely echoes a later one (a claim that
+waits for its node's GPU) steps back for it.
+
+Must not import anything above `status`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from workspace_operator import conditions
+from workspace_operator.api import Condition, WorkspaceStatus
+from workspace_operator.status import reasons
+from workspace_operator.status.evidence import Evidence
+from workspace_operator.status.finding import Finding, holds, not_known
+from workspace_operator.status.node_checks import node_claims, nodes
+from workspace_operator.status.pod_checks import pods
+
+Rung = tuple[str, Finding]
+
+WAITING = "Waiting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ladder:
+    """
+    Hold the rungs from bottom to top and the cause that explains them.
+
+    Attributes:
+        rungs: Condition types with their findings.
+        cause: What holds the Workspace back; none when it is Ready.
+    """
+
+    rungs: tuple[Rung, ...]
+    cause: Finding | None
+
+
+def climb(evidence: Evidence, faults: tuple[Finding, ...]) -> Ladder:
+    """
+    Judge a Workspace that has a plan.
+
+    Args:
+        evidence: The Workspace and its part of the cluster.
+        faults: What stood in the way of writing: refusals, objects of the same name.
+    """
+    machines: list[Rung] = [] if evidence.brought else [_claims_rung(evidence)]
+    machines.append((conditions.NODES_READY, nodes(evidence)))
+    obstacle = _cause([finding for _, finding in machines])
+    resource = _resource(obstacle)
+    inference = _inference(evidence, obstacle, faults)
+    rungs = (
+        (conditions.SPEC_VALID, holds("SpecValid", "the manifest is complete")),
+        (conditions.PLAN_FITS, _plan_fits(evidence)),
+        *machines,
+        (conditions.RESOURCE_READY, resource),
+        (conditions.IMAGE_PULLED, _image_pulled(evidence, inference)),
+        (conditions.WEIGHTS_LOADED, _weights_loaded(evidence, inference)),
+        (conditions.INFERENCE_READY, inference),
+    )
+    causes = [*faults, *(finding for _, finding in machines), inference]
+    return _with_sum(rungs, _cause(causes))
+
+
+def stay_at_the_bottom(before: WorkspaceStatus, rung: str, finding: Finding) -> Ladder:
+    """Judge a Workspace that has no plan: the rungs above the one that broke wait for it."""
+    waiting = _held_back(finding)
+    below: tuple[Rung, ...] = ((rung, finding),)
+    if rung != conditions.SPEC_VALID:
+        below = ((conditions.SPEC_VALID, holds("SpecValid", "the manifest is complete")), *below)
+    machines = (conditions.NODE_CLAIM_READY, conditions.NODES_READY)
+    kept = tuple((kind, waiting) for kind in machines if before.condition(kind) is not None)
+    rungs = (
+        *below,
+        *kept,
+        (conditions.RESOURCE_READY, _resource(finding)),
+        (conditions.INFERENCE_READY, waiting),
+    )
+    return _with_sum(rungs, finding)
+
+
+def to_conditions(
+    ladder: Ladder, generation: int, before: WorkspaceStatus, now: datetime
+) -> tuple[Condition, ...]:
+    """Return the conditions; the time of one moves only when its status does."""
+    return tuple(
+        _condition(kind, finding, generation, before.condition(kind), now)
+        for kind, finding in ladder.rungs
+    )
+
+
+def _condition(
+    kind: str, finding: Finding, generation: int, before: Condition | None, now: datetime
+) -> Condition:
+    unchanged = before is not None and before.status == finding.verdict
+    return Condition(
+        type=kind,
+        status=finding.verdict,
+        reason=finding.reason,
+        message=finding.message,
+        last_transition_time=before.last_transition_time if before and unchanged else now,
+        observed_generation=generation,
+    )
+
+
+def _claims_rung(evidence: Evidence) -> Rung:
+    return conditions.NODE_CLAIM_READY, node_claims(evidence)
+
+
+def _plan_fits(evidence: Evidence) -> Finding:
+    plan = evidence.plan
+    return holds("PlanFits", "; ".join((plan.fit.sentence, *plan.notes)))
+
+
+def _cause(findings: list[Finding]) -> Finding | None:
+    """Return the lowest finding that does not hold, past those that only echo a later one."""
+    broken = [finding for finding in findings if not finding.holds]
+    telling = [finding for finding in broken if not finding.defers]
+    return next(iter(telling or broken), None)
+
+
+def _resource(obstacle: Finding | None) -> Finding:
+    if obstacle is None:
+        return holds(conditions.RESOURCE_SUCCESS, "workspace resource is ready")
+    return Finding(verdict=conditions.FALSE, reason=obstacle.reason, message=obstacle.message)
+
+
+def _held_back(by: Finding) -> Finding:
+    """Return the finding of a rung that waits for a lower one."""
+    return Finding(
+        verdict=conditions.FALSE,
+        reason=conditions.INFERENCE_PENDING,
+        message=f"Inference workload is not ready: waits for this: {by.message}",
+        phase=by.phase,
+        defers=True,
+    )
+
+
+def _inference(
+    evidence: Evidence, obstacle: Finding | None, faults: tuple[Finding, ...]
+) -> Finding:
+    """Judge whether a client would be served."""
+    for fault in faults:
+        if fault.failed:  # a Service of somebody else leads nowhere, whatever our pods do
+            return fault
+    others = tuple(pod for pod in evidence.pods if pod not in evidence.serving)
+    if evidence.serving:
+        count, wanted = len(evidence.serving), evidence.plan.node_count
+        text = "Inference has been deployed successfully"
+        if count < wanted:
+            text += f"; {count} of {wanted} pods serve: {pods(evidence, others).message}"
+        return holds(conditions.INFERENCE_SUCCESS, text)
+    if obstacle is not None and not evidence.pods and not evidence.ended:
+        return _held_back(obstacle)
+    return pods(evidence, others)
+
+
+def _image_pulled(evidence: Evidence, inference: Finding) -> Finding:
+    pulled = next((pod for pod in evidence.pods if pod.image_pulled), None)
+    if pulled is not None:
+        return holds("ImagePulled", f"node {pulled.node} holds image {evidence.plan.image}")
+    if inference.reason in {conditions.IMAGE_PULL_ERROR, reasons.PULLING_IMAGE.word}:
+        return Finding(verdict=conditions.FALSE, reason=inference.reason, message=inference.message)
+    return not_known(WAITING, "no pod has come to that yet")
+
+
+def _weights_loaded(evidence: Evidence, inference: Finding) -> Finding:
+    for pod in evidence.pods:
+        answer = evidence.answer(pod)
+        if answer.phase in {"warming", "ready", "draining"} or pod in evidence.serving:
+            return holds("WeightsLoaded", f"pod {pod.name} holds the weights")
+    if any(evidence.answer(pod).phase for pod in evidence.pods):
+        return Finding(verdict=conditions.FALSE, reason=inference.reason, message=inference.message)
+    return not_known(WAITING, "no pod has come to that yet")
+
+
+def _with_sum(rungs: tuple[Rung, ...], cause: Finding | None) -> Ladder:
+    states = dict(rungs)
+    succeeded = states[conditions.RESOURCE_READY].holds and states[conditions.INFERENCE_READY].holds
+    if succeeded:
+        whole = holds(conditions.SUCCEEDED, "workspace succeeds")
+        ready = holds("Ready", "the model answers")
+        return Ladder(
+            rungs=(*rungs, (conditions.WORKSPACE_SUCCEEDED, whole), (conditions.READY, ready)),
+            cause=None,
+        )
+    because = cause or states[conditions.INFERENCE_READY]
+    word = conditions.FAILED if because.failed else conditions.PENDING
+    whole = Finding(verdict=conditions.FALSE, reason=word, message=because.message)
+    ready = Finding(verdict=conditions.FALSE, reason=because.reason, message=because.message)
+    return Ladder(
+        rungs=(*rungs, (conditions.WORKSPACE_SUCCEEDED, whole), (conditions.READY, ready)),
+        cause=because,
+    )

@@ -1,0 +1,128 @@
+"""
+Judge the machines: has Karpenter made them, have they joined, do they show their GPUs.
+
+Must not import pod checks or the ladder.
+"""
+
+from datetime import timedelta
+
+from workspace_operator import conditions
+from workspace_operator.objects.placement import node_terms, shows_gpus
+from workspace_operator.objects.slots import Slot
+from workspace_operator.snapshot import Node, NodeClaim
+from workspace_operator.status import reasons
+from workspace_operator.status.evidence import Evidence
+from workspace_operator.status.finding import Finding, Reason, holds, quoted
+
+# From Ready to the device plugin's registration take drivers two to five minutes.
+GPU_PATIENCE = timedelta(minutes=10)
+
+_BY_STEP: dict[str, Reason] = {
+    "Launched": reasons.CLAIM_LAUNCHING,
+    "Registered": reasons.CLAIM_REGISTERING,
+    "Initialized": reasons.CLAIM_INITIALIZING,
+}
+
+
+def node_claims(evidence: Evidence) -> Finding:
+    """Judge the NodeClaims of a Workspace whose nodes Karpenter makes."""
+    wanted = evidence.plan.node_count
+    ready = [slot for slot in evidence.slots.slots if _is_ready(slot)]
+    if len(ready) >= wanted:
+        return holds(conditions.NODE_CLAIMS_READY, "Enough NodeClaims are ready")
+    lacking = [slot for slot in evidence.slots.slots if slot not in ready]
+    if not lacking:
+        names = ", ".join(claim.name for claim in evidence.slots.surplus) or "those being deleted"
+        return reasons.CLAIMS_IN_THE_WAY.found(wanted=wanted, claims=names)
+    slot = lacking[0]
+    if slot.claim is not None:
+        return _claim(evidence, slot.claim)
+    if slot.asked or slot.due(evidence.now):
+        asked = slot.asked or "for this node"
+        return reasons.CLAIM_ASKED.found(ready=len(ready), wanted=wanted, claim=asked)
+    return _retry(evidence, slot)
+
+
+def nodes(evidence: Evidence) -> Finding:
+    """Judge the nodes that belong to a Workspace, whoever brought them."""
+    wanted = evidence.plan.node_count
+    if len(evidence.usable) >= wanted:
+        return holds(
+            conditions.NODES_ARE_READY, "Enough Nodes are ready" + _pressure(evidence.usable)
+        )
+    for node in evidence.nodes:
+        if not node.ready:
+            condition = node.conditions.get("Ready")
+            quote = quoted(condition.message or condition.reason if condition else "")
+            return reasons.NODE_NOT_READY.found(node=node.name, quote=quote)
+    for node in evidence.nodes:
+        if not shows_gpus(node, evidence.plan):
+            return _without_gpu(evidence, node)
+    if not evidence.brought:
+        return reasons.NO_NODE_YET.found()
+    return _no_match(evidence)
+
+
+def _is_ready(slot: Slot) -> bool:
+    return slot.claim is not None and slot.claim.ready and not slot.claim.deleting
+
+
+def _claim(evidence: Evidence, claim: NodeClaim) -> Finding:
+    if claim.deleting:
+        return reasons.CLAIM_GOING.found(claim=claim.name)
+    obstacle = claim.obstacle
+    if obstacle is None:  # the steps are done, only the sum of them is not written yet
+        return reasons.CLAIM_INITIALIZING.found(
+            claim=claim.name, node=claim.node_name, quote="Ready is not reported yet"
+        )
+    reason = _BY_STEP[obstacle.type].in_the_words_of(obstacle.reason)
+    return reason.found(
+        claim=claim.name,
+        machine=claim.instance_type or evidence.machine,
+        node=claim.node_name or "(unnamed)",
+        quote=quoted(obstacle.message or obstacle.reason, otherwise="Karpenter is at it"),
+    )
+
+
+def _retry(evidence: Evidence, slot: Slot) -> Finding:
+    record = slot.record
+    word = (record.reason if record else None) or reasons.CLAIM_GONE.word
+    claim = (record.claim if record else None) or "of the last try"
+    otherwise = reasons.CLAIM_GONE.found(claim=claim).message
+    return reasons.CLAIM_RETRY.in_the_words_of(word).found(
+        attempt=slot.attempt,
+        machine=evidence.machine,
+        quote=quoted((record.message if record else None) or "", otherwise=otherwise),
+        when=f"{slot.not_before:%Y-%m-%dT%H:%M:%SZ}",
+    )
+
+
+def _without_gpu(evidence: Evidence, node: Node) -> Finding:
+    ready = node.conditions["Ready"]
+    facts = {"node": node.name, "gpus": node.gpus, "wanted": evidence.plan.gpus_per_node}
+    if ready.since is not None and evidence.now - ready.since > GPU_PATIENCE:
+        return reasons.GPU_NOT_VISIBLE.found(since=f"{ready.since:%Y-%m-%dT%H:%M:%SZ}", **facts)
+    return reasons.GPU_NOT_YET_VISIBLE.found(**facts)
+
+
+def _no_match(evidence: Evidence) -> Finding:
+    labels = " ".join(f"{key}={value}" for key, value in evidence.plan.node_labels.items())
+    terms = [
+        f"{term['key']} {term['operator']}"
+        + (f" {','.join(term['values'])}" if term.get("values") else "")
+        for term in node_terms(evidence.workspace, evidence.plan)
+    ]
+    return reasons.NO_NODE_MATCHES.found(
+        found=len(evidence.nodes),
+        wanted=evidence.plan.node_count,
+        selector=" and ".join(terms),
+        example=labels or "KEY=VALUE",
+    )
+
+
+def _pressure(usable: tuple[Node, ...]) -> str:
+    """Return KAITO's warning about nodes that run short of something."""
+    pressed = [f"{node.name} ({', '.join(node.pressures)})" for node in usable if node.pressures]
+    if not pressed:
+        return ""
+    return f"; warning: worker node(s) under resource pressure: {', '.join(pressed)}"

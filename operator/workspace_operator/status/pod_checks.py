@@ -1,0 +1,169 @@
+"""
+Judge the pods: what keeps each of them from answering.
+
+The checks stand in the order in which a cause hides the ones below it: a pod that was never placed
+pulls no image, one that crashes loads no weights. The first that speaks is the pod's finding; the
+Workspace's is that of the pod which got farthest, since that one is nearest to serving.
+
+Must not import node checks or the ladder.
+"""
+
+import re
+from collections.abc import Callable
+
+from workspace_operator.api import Workspace
+from workspace_operator.snapshot import Pod
+from workspace_operator.snapshot.pods import Termination
+from workspace_operator.snapshot.reading import conditions as conditions_of
+from workspace_operator.status import reasons
+from workspace_operator.status.evidence import Evidence
+from workspace_operator.status.finding import Finding, Reason, quoted
+from workspace_operator.status.ledger import loading_progress
+
+Check = Callable[[Evidence, Pod], Finding | None]
+
+# Source: kubernetes/kubernetes, pkg/kubelet/images/types.go and kuberuntime at v1.35.
+IMAGE_ERRORS = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "RegistryUnavailable",
+        "ImageInspectError",
+        "SignatureValidationFailed",
+    }
+)
+START_ERRORS = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
+)
+KILLED = 137  # 128 + SIGKILL
+
+# What a dying server's last words mean, the most telling first.
+_LAST_WORDS: tuple[tuple[re.Pattern[str], Reason], ...] = (
+    (re.compile(r"CUDA out of memory|OutOfMemoryError"), reasons.GPU_OUT_OF_MEMORY),
+    (
+        re.compile(r"No CUDA GPUs|driver|CUDA error|NVML|libcuda", re.IGNORECASE),
+        reasons.GPU_DRIVER,
+    ),
+    (re.compile(r"No space left on device|ENOSPC"), reasons.DISK_FULL),
+    (
+        re.compile(r"\b40[13]\b|gated|unauthorized|HF_TOKEN", re.IGNORECASE),
+        reasons.MODEL_ACCESS_DENIED,
+    ),
+    (
+        re.compile(r"sha-?256|digest|safetensors|lock file|weights are", re.IGNORECASE),
+        reasons.WEIGHTS_REFUSED,
+    ),
+)
+
+
+def pods(evidence: Evidence, among: tuple[Pod, ...]) -> Finding:
+    """Return what keeps these pods from answering, or how far they have come."""
+    if among:
+        firsts = [_first(evidence, pod) for pod in among]
+        return max(firsts, key=lambda first: first[0])[1]
+    if evidence.ended:
+        return _evicted(evidence.ended[-1])
+    return _without_pods(evidence.workspace, evidence)
+
+
+def _first(evidence: Evidence, pod: Pod) -> tuple[int, Finding]:
+    for order, check in enumerate(_CHECKS):
+        finding = check(evidence, pod)
+        if finding is not None:
+            return order, finding
+    return len(_CHECKS), reasons.PROBE_OUTSTANDING.found(pod=pod.name)
+
+
+def _without_pods(workspace: Workspace, evidence: Evidence) -> Finding:
+    failure = conditions_of(evidence.snapshot.deployment or {}).get("ReplicaFailure")
+    if failure is not None and failure.is_true:
+        return reasons.POD_REFUSED.found(
+            name=workspace.name, namespace=workspace.namespace, quote=quoted(failure.message)
+        )
+    return reasons.NO_POD_YET.found()
+
+
+def _evicted(pod: Pod) -> Finding:
+    facts = {"pod": pod.name, "node": pod.node, "quote": quoted(pod.message or pod.reason)}
+    if re.search(r"disk|ephemeral", pod.message, re.IGNORECASE):
+        return reasons.EVICTED_FOR_DISK.found(**facts)
+    if re.search(r"memory", pod.message, re.IGNORECASE):
+        return reasons.EVICTED_FOR_MEMORY.found(**facts)
+    return reasons.EVICTED.found(**facts)
+
+
+def _placement(_evidence: Evidence, pod: Pod) -> Finding | None:
+    if pod.node:
+        return None
+    scheduled = pod.scheduled
+    if scheduled is not None and scheduled.status == "False":
+        quote = quoted(scheduled.message or scheduled.reason)
+        return reasons.UNSCHEDULABLE.found(pod=pod.name, quote=quote)
+    return reasons.SCHEDULING.found(pod=pod.name)
+
+
+def _image(evidence: Evidence, pod: Pod) -> Finding | None:
+    facts = {"pod": pod.name, "node": pod.node, "image": evidence.plan.image}
+    if pod.waiting_reason in IMAGE_ERRORS:
+        quote = quoted(pod.waiting_message or pod.waiting_reason)
+        return reasons.IMAGE_PULL_ERROR.found(quote=quote, **facts)
+    if pod.waiting_reason in START_ERRORS:
+        quote = quoted(pod.waiting_message or pod.waiting_reason)
+        return reasons.START_ERROR.found(pod=pod.name, quote=quote)
+    return None if pod.image_pulled else reasons.PULLING_IMAGE.found(**facts)
+
+
+def _end(_evidence: Evidence, pod: Pod) -> Finding | None:
+    """Explain a container that is down, or was until just now."""
+    end = pod.last_end
+    if end is None or pod.ready or (pod.running and not pod.restarts):
+        return None
+    if pod.running and end.exit_code == 0:
+        return None  # it went on purpose, for a drain
+    return _explained(pod, end)
+
+
+def _explained(pod: Pod, end: Termination) -> Finding:
+    if end.reason == "OOMKilled" or (end.exit_code == KILLED and end.reason != "Error"):
+        return reasons.OOM_KILLED.found(pod=pod.name, restarts=max(1, pod.restarts))
+    quote = quoted(end.message or end.reason)
+    reason = _meaning(end.message) or reasons.CRASH_LOOP
+    return reason.found(pod=pod.name, node=pod.node, code=end.exit_code, quote=quote)
+
+
+def _server(evidence: Evidence, pod: Pod) -> Finding | None:
+    answer = evidence.answer(pod)
+    match answer.phase:
+        case "failed":
+            reason = _meaning(answer.error) or reasons.SERVER_FAILED
+            return reason.found(pod=pod.name, node=pod.node, quote=quoted(answer.error))
+        case "loading":
+            return loading_progress(reasons.LOADING.found(pod=pod.name), evidence, pod)
+        case "warming":
+            return reasons.WARMING.found(pod=pod.name)
+        case "draining":
+            return reasons.DRAINING.found(pod=pod.name)
+        case "ready":
+            return None
+        case _:
+            return None if pod.ready else reasons.SERVER_STARTING.found(pod=pod.name)
+
+
+def _proof(evidence: Evidence, pod: Pod) -> Finding | None:
+    answer = evidence.answer(pod)
+    if not pod.ready:
+        return reasons.NOT_ROUTED.found(pod=pod.name)
+    if answer.token_generated:
+        return None
+    if answer.error:
+        return reasons.PROBE_REFUSED.found(pod=pod.name, quote=quoted(answer.error))
+    return reasons.PROBE_OUTSTANDING.found(pod=pod.name)
+
+
+def _meaning(words: str) -> Reason | None:
+    return next((reason for pattern, reason in _LAST_WORDS if pattern.search(words)), None)
+
+
+_CHECKS: tuple[Check, ...] = (_placement, _image, _end, _server, _proof)

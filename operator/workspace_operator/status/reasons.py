@@ -1,0 +1,275 @@
+"""
+Hold every reason why a Workspace is not ready, with the sentence that a user reads.
+
+One entry per cause that can be told apart. A sentence names the object to look at, says what is
+known in the words of whoever knows it, and ends with the next action where a person has one. Words
+that KAITO knows keep its spelling (`workspace_operator.conditions`).
+
+Invariant: no sentence holds a figure that moves by itself (a countdown, an age), since each change
+of a message is a write. Must not import anything of this package but the spelling of conditions and
+`finding`.
+"""
+
+from workspace_operator import conditions
+from workspace_operator.status.finding import Reason
+
+# What is wrong with the manifest itself.
+INVALID_SPEC = Reason(
+    word="InvalidSpec",
+    sentence="{path}: {why}. Correct the field and apply the manifest again.",
+    phase="Invalid",
+    failed=True,
+)
+UNKNOWN_PRESET = Reason(
+    word="UnknownPreset",
+    sentence="inference.preset.name: {name!r} is not in the catalog{hint}. "
+    "The name cannot be changed: delete this Workspace and apply one with a known name.",
+    phase="Invalid",
+    failed=True,
+)
+PLAN_REFUSED = Reason(word="PlanRefused", sentence="{message}.", phase="Invalid", failed=True)
+FAULT = Reason(
+    word="ClusterRefused",
+    sentence="The API server refused a write: {message}. It is tried again.",
+    phase="Blocked",
+)
+NAME_CONFLICT = Reason(
+    word="NameConflict",
+    sentence="{kind} {name} belongs to something else, and is neither changed nor deleted. "
+    "Rename or delete it, or apply this Workspace under another name.",
+    phase="Blocked",
+    failed=True,
+)
+
+# Machines.
+CLAIM_ASKED = Reason(
+    word=conditions.NODE_CLAIM_NOT_READY,
+    sentence="Ready NodeClaims are not enough: {ready} of {wanted}. NodeClaim {claim} was asked "
+    "for.",
+    phase="LaunchingNode",
+)
+CLAIM_LAUNCHING = Reason(
+    word=conditions.NODE_CLAIM_NOT_READY,
+    sentence="NodeClaim {claim} ({machine}) has no machine yet: {quote}. "
+    "Details: kubectl describe nodeclaim {claim}.",
+    phase="LaunchingNode",
+)
+CLAIM_REGISTERING = Reason(
+    word=conditions.NODE_CLAIM_NOT_READY,
+    sentence="The machine of NodeClaim {claim} ({machine}) runs and has not joined as a node: "
+    "{quote}. Details: kubectl describe nodeclaim {claim}.",
+    phase="RegisteringNode",
+)
+CLAIM_INITIALIZING = Reason(
+    word=conditions.NODE_CLAIM_NOT_READY,
+    sentence="Node {node} of NodeClaim {claim} is not complete: {quote}.",
+    phase="PreparingNode",
+    defers=True,
+)
+CLAIM_GOING = Reason(
+    word=conditions.NODE_CLAIM_NOT_READY,
+    sentence="NodeClaim {claim} is being deleted; another is asked for when it is gone.",
+    phase="ReplacingNode",
+)
+CLAIMS_IN_THE_WAY = Reason(
+    word=conditions.NODE_CLAIM_NOT_READY,
+    sentence="NodeClaims beyond the {wanted} wanted have to go first: {claims}.",
+    phase="ReplacingNode",
+)
+CLAIM_RETRY = Reason(
+    word=conditions.NODE_CLAIM_NOT_READY,
+    sentence="No machine after {attempt} tries for {machine}, at the last one: {quote}. "
+    "The next try is at {when}; another type or region may have one.",
+    phase="WaitingForCapacity",
+)
+CLAIM_GONE = Reason(
+    word="NodeClaimGone",
+    sentence="NodeClaim {claim} was deleted and nobody said why; "
+    "kubectl get events --field-selector involvedObject.name={claim} may",
+)
+NO_NODE_YET = Reason(
+    word=conditions.NODE_NOT_READY,
+    sentence="Not enough Nodes are ready: no node has joined for this Workspace yet.",
+    phase="RegisteringNode",
+)
+NO_NODE_MATCHES = Reason(
+    word=conditions.NODE_NOT_READY,
+    sentence="Not enough Nodes are ready: {found} of {wanted} match {selector}. "
+    "Label a node with a GPU: kubectl label node NAME {example}.",
+    phase="WaitingForNodes",
+)
+NODE_NOT_READY = Reason(
+    word=conditions.NODE_NOT_READY,
+    sentence="Not enough Nodes are ready: node {node} is not: {quote}. "
+    "Details: kubectl describe node {node}.",
+    phase="PreparingNode",
+)
+GPU_NOT_YET_VISIBLE = Reason(
+    word=conditions.NODE_PLUGINS_NOT_READY,
+    sentence="waiting all node plugins to be ready: node {node} shows {gpus} of {wanted} "
+    "nvidia.com/gpu.",
+    phase="WaitingForGPU",
+)
+GPU_NOT_VISIBLE = Reason(
+    word="GPUNotVisible",
+    sentence="Node {node} has been Ready since {since} and shows {gpus} of {wanted} "
+    "nvidia.com/gpu. Look at the driver and the device plugin on it: "
+    "kubectl get pods -A --field-selector spec.nodeName={node}.",
+    phase="WaitingForGPU",
+    failed=True,
+)
+
+# Pods.
+NO_POD_YET = Reason(
+    word=conditions.INFERENCE_PENDING,
+    sentence="Inference workload is not ready: its Deployment has made no pod yet.",
+    phase="Scheduling",
+)
+POD_REFUSED = Reason(
+    word="PodRefused",
+    sentence="Deployment {name} may not make its pod: {quote}. "
+    "Look at the quota and the policies of namespace {namespace}.",
+    phase="Scheduling",
+    failed=True,
+)
+UNSCHEDULABLE = Reason(
+    word=conditions.UNSCHEDULABLE,
+    sentence="Pod {pod} fits on no node: {quote}. Details: kubectl describe pod {pod}.",
+    phase="Scheduling",
+)
+SCHEDULING = Reason(
+    word=conditions.INFERENCE_PENDING,
+    sentence="Inference workload is not ready: pod {pod} is being placed on a node.",
+    phase="Scheduling",
+)
+IMAGE_PULL_ERROR = Reason(
+    word=conditions.IMAGE_PULL_ERROR,
+    sentence="Node {node} cannot pull image {image}: {quote}. Check that the image exists and "
+    "that presetOptions.imagePullSecrets may read it.",
+    phase="PullingImage",
+    failed=True,
+)
+PULLING_IMAGE = Reason(
+    word="PullingImage",
+    sentence="Node {node} is getting image {image} for pod {pod}.",
+    phase="PullingImage",
+)
+START_ERROR = Reason(
+    word=conditions.START_ERROR,
+    sentence="Pod {pod} cannot start its container: {quote}. Details: kubectl describe pod {pod}.",
+    phase="StartingServer",
+    failed=True,
+)
+EVICTED = Reason(
+    word=conditions.POD_EVICTED,
+    sentence="Pod {pod} was evicted from node {node}: {quote}.",
+    phase="Scheduling",
+)
+EVICTED_FOR_DISK = Reason(
+    word=conditions.NODE_DISK_PRESSURE,
+    sentence="Pod {pod} was evicted since the disk of node {node} is full: {quote}. "
+    "Take an instance type with a larger disk.",
+    phase="Scheduling",
+)
+EVICTED_FOR_MEMORY = Reason(
+    word=conditions.NODE_MEMORY_PRESSURE,
+    sentence="Pod {pod} was evicted since the memory of node {node} ran short: {quote}.",
+    phase="Scheduling",
+)
+OOM_KILLED = Reason(
+    word=conditions.OOM_KILLED,
+    sentence="Pod {pod} was killed {restarts} times for using more host memory than its limit. "
+    "Take an instance type with more memory.",
+    phase="StartingServer",
+    failed=True,
+)
+CRASH_LOOP = Reason(
+    word=conditions.CRASH_LOOP,
+    sentence="The server in pod {pod} ended with exit code {code}: {quote}. "
+    "It is started again; details: kubectl logs {pod} --previous.",
+    phase="StartingServer",
+    failed=True,
+)
+
+# What a server says about itself, or leaves behind when it ends.
+GPU_OUT_OF_MEMORY = Reason(
+    word="GPUOutOfMemory",
+    sentence="The model does not fit the GPU of pod {pod}: {quote}. "
+    "Take an instance type with more GPU memory.",
+    phase="LoadingWeights",
+    failed=True,
+)
+GPU_DRIVER = Reason(
+    word="GPUDriverFailed",
+    sentence="CUDA does not work in pod {pod}: {quote}. "
+    "Check the driver on node {node}: its version must be as new as the image's CUDA.",
+    phase="StartingServer",
+    failed=True,
+)
+DISK_FULL = Reason(
+    word="DiskFull",
+    sentence="Pod {pod} has no disk space left: {quote}.",
+    phase="StartingServer",
+    failed=True,
+)
+MODEL_ACCESS_DENIED = Reason(
+    word="ModelAccessDenied",
+    sentence="The model hub refused pod {pod}: {quote}. Accept the model's licence there and put "
+    "a token into the Secret of presetOptions.modelAccessSecret, key HF_TOKEN.",
+    phase="LoadingWeights",
+    failed=True,
+)
+WEIGHTS_REFUSED = Reason(
+    word="WeightsRefused",
+    sentence="The weights in pod {pod} are not those of the preset: {quote}. Rebuild the image.",
+    phase="LoadingWeights",
+    failed=True,
+)
+SERVER_FAILED = Reason(
+    word="ModelServerFailed",
+    sentence="The server in pod {pod} gave up: {quote}. Details: kubectl logs {pod}.",
+    phase="StartingServer",
+    failed=True,
+)
+SERVER_STARTING = Reason(
+    word=conditions.INFERENCE_PENDING,
+    sentence="Inference workload is not ready: the server in pod {pod} is starting.",
+    phase="StartingServer",
+)
+LOADING = Reason(
+    word="LoadingWeights",
+    sentence="Pod {pod} is loading the weights.",
+    phase="LoadingWeights",
+)
+WARMING = Reason(
+    word="WarmingUp",
+    sentence="Pod {pod} holds the weights and is making its first token.",
+    phase="WarmingUp",
+)
+DRAINING = Reason(
+    word="Draining",
+    sentence="Pod {pod} is finishing its answers before it goes.",
+    phase="Draining",
+)
+NOT_ROUTED = Reason(
+    word=conditions.INFERENCE_PENDING,
+    sentence="Inference workload is not ready: the model in pod {pod} answers, "
+    "the kubelet has not passed it to the Service yet.",
+    phase="WarmingUp",
+)
+PROBE_REFUSED = Reason(
+    word="ProbeFailed",
+    sentence="Pod {pod} calls itself ready, but the operator got no token from it: {quote}. "
+    "Check that policies let the operator reach port 5000, or set ATELIER_PROBE=readiness.",
+    phase="Probing",
+)
+PROBE_OUTSTANDING = Reason(
+    word=conditions.INFERENCE_PENDING,
+    sentence="Inference workload is not ready: pod {pod} has not been asked for a token yet.",
+    phase="Probing",
+)
+DELETING = Reason(
+    word="Deleting",
+    sentence="workspace is being deleted{rest}.",
+    phase="Deleting",
+)
