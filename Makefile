@@ -41,7 +41,10 @@ lock: $(STAMP) ## Resolve the dependencies again and write requirements/*.lock
 cluster-binaries: $(STAMP) ## Build or install the programs of the throw-away Kubernetes (once, minutes)
 	$(PY) -m tests.cluster prepare
 
+generate: $(STAMP) ## Write what follows from the source: the CRD (a test checks that nothing changes)
+	$(PY) -m workspace_operator.crd > charts/atelier/files/workspaces.kaito.sh.yaml
+
 test: lint cluster-binaries ## All that a merge requires
 	$(PY) -m pytest -m "not e2e and not gpu"
 
-.PHONY: help setup lint format lock cluster-binaries test
+.PHONY: help setup lint format lock cluster-binaries generate test

@@ -14,6 +14,9 @@ import re
 from collections.abc import Iterator
 
 from workspace_operator.api.limits import (
+    LABEL_KEY,
+    LABEL_KEY_LIMIT,
+    LABEL_VALUE,
     MIG_PROFILES,
     NAME_LIMIT,
     RESERVED_LABEL_PREFIX,
@@ -63,12 +66,25 @@ def _is_reserved(key: str) -> bool:
 
 def _selector_rules(selector: LabelSelector) -> Iterator[Violation]:
     path = "resource.labelSelector"
-    if all(_is_reserved(key) for key in selector.match_labels):
+    if selector.match_labels and all(map(_is_reserved, selector.match_labels)):
         yield Violation(
             path=f"{path}.matchLabels",
             why="matchLabels must contain at least one non-reserved label; "
             f"got {sorted(selector.match_labels)}: add one of your own, such as apps: mistral",
         )
+    for key, value in selector.match_labels.items():
+        if len(key) > LABEL_KEY_LIMIT or not re.fullmatch(LABEL_KEY, key):
+            yield Violation(
+                path=f"{path}.matchLabels",
+                why=f"{key!r} is not a label key: use letters, digits, '-', '_' and '.', after an "
+                "optional DNS name and '/', such as example.com/team",
+            )
+        if not re.fullmatch(LABEL_VALUE, value):
+            yield Violation(
+                path=f"{path}.matchLabels",
+                why=f"{value!r} is not a label value: use at most 63 letters, digits, '-', '_' "
+                "and '.', starting and ending with a letter or digit",
+            )
     for index, expression in enumerate(selector.match_expressions):
         needs_values = expression.operator in {"In", "NotIn"}
         if needs_values != bool(expression.values):
@@ -91,7 +107,7 @@ def _partition_rules(partition: Partition) -> Iterator[Violation]:
         if partition.count is None:
             yield Violation(
                 path=f"{path}.count",
-                why="missing: accelerator mode needs count, the number of shares",
+                why="missing: accelerator mode needs count, the number of GPUs",
             )
         return
     if partition.count is not None:

@@ -5,12 +5,18 @@ Invariant and source as in ``rules``, which calls these.
 Must not import kopf, kubernetes, asyncio, os or time.
 """
 
-import ipaddress
 import re
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
-from workspace_operator.api.limits import DECIMAL, IMAGE, SUBDOMAIN, TUNING_METHODS
+from workspace_operator.api.limits import (
+    DECIMAL,
+    IMAGE,
+    LOCAL_ADDRESS,
+    LOCAL_NAME,
+    SUBDOMAIN,
+    TUNING_METHODS,
+    URL,
+)
 from workspace_operator.api.violation import Violation
 from workspace_operator.api.workspace import (
     Adapter,
@@ -155,20 +161,11 @@ def _bad_url(url: str) -> str | None:
     Only public http and https addresses may: a data source must not make a pod inside the cluster
     read the cloud's metadata service or a neighbour for a user who could not.
     """
-    try:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").rstrip(".").lower()
-    except ValueError:
-        parts, host = None, ""
-    if parts is None or not host or parts.scheme.lower() not in {"http", "https"}:
+    if not re.search(URL, url):
         return f"{url!r}: a data source URL must use HTTP or HTTPS and name a host"
-    if host in {"localhost", "metadata.google.internal"} or host.endswith(".localhost"):
+    if re.search(LOCAL_NAME, url):
         return f"{url!r} must not target a local or metadata endpoint: use a public address"
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    if not address.is_global:
+    if re.search(LOCAL_ADDRESS, url):
         return (
             f"{url!r} must not target a loopback, private, or link-local address: "
             "use a public address"

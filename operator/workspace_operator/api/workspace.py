@@ -55,7 +55,8 @@ class LabelSelector(Model):
         default_factory=dict,
         description=(
             "Labels that a node must carry. New nodes are given these labels; existing nodes are "
-            "chosen by them. At least one label must be your own, such as apps: mistral."
+            "chosen by them. At least one must be your own, such as apps: mistral; the "
+            "labels of kaito.sh itself do not count."
         ),
     )
     match_expressions: Annotated[tuple[LabelExpression, ...], Field(max_length=32)] = Field(
@@ -65,16 +66,16 @@ class LabelSelector(Model):
 
 
 class Partition(Model):
-    """A part of a GPU instead of whole GPUs, on nodes that you bring yourself."""
+    """A share of a node's GPUs instead of all of them, on nodes that you bring yourself."""
 
     mode: Literal["mig", "accelerator"] = Field(
-        description="mig for a MIG slice, accelerator for a number of equal shares."
+        description="mig for one MIG slice, accelerator for a number of whole GPUs."
     )
     profile: Annotated[str, Field(max_length=32)] | None = Field(
         default=None, description="MIG profile such as 1g.10gb; for mode mig only."
     )
     count: Annotated[int, Field(strict=True, ge=1)] | None = Field(
-        default=None, description="Number of shares; for mode accelerator only."
+        default=None, description="Number of GPUs; for mode accelerator only."
     )
 
 
@@ -102,7 +103,10 @@ class Resource(Model):
     )
     partition: Partition | None = Field(
         default=None,
-        description="A part of a GPU instead of whole GPUs. Cannot be changed after creation.",
+        description=(
+            "A share of a node's GPUs instead of all of them, on nodes that you bring yourself. "
+            "Cannot be changed after creation."
+        ),
     )
 
 
