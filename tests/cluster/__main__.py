@@ -44,7 +44,9 @@ def build_parser() -> argparse.ArgumentParser:
     prepare = commands.add_parser("prepare", help="build and install what clusters need, up front")
     prepare.set_defaults(command=_prepare)
     prepare.add_argument("names", nargs="*", metavar="PROGRAM", help=f"some of {', '.join(NAMES)}")
-    prepare.add_argument("--all", action="store_true", help="all programs, for every size")
+    prepare.add_argument(
+        "--all", action="store_true", help="all programs, for every size; then trim"
+    )
 
     up = commands.add_parser("up", help="start a cluster, leave it running, print its kubeconfig")
     up.set_defaults(command=_up)
@@ -78,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     kubeconfig.set_defaults(command=_kubeconfig)
     kubeconfig.add_argument("--name", default=DEFAULT_NAME, help="default: %(default)s")
 
-    trim = commands.add_parser("trim", help="delete Go's build cache (gigabytes)")
+    trim = commands.add_parser("trim", help="delete what only another build wants (gigabytes)")
     trim.set_defaults(command=_trim)
     return parser
 
@@ -92,6 +94,7 @@ def _prepare(parsed: argparse.Namespace) -> int:
     if parsed.all:
         for backend in backends.SIZES.values():
             backend.prepare()
+        return _trim(parsed)
     return 0
 
 

@@ -10,7 +10,7 @@ from tests.cluster.surroundings import cache_directory
 PARTS = {
     "bin": "built programs",
     "go/mod": "sources that Go fetched",
-    "go/build": "Go's build cache (`trim` deletes it; only a rebuild wants it)",
+    "go/build": "what Go compiled",
     "crds": "definitions of Karpenter",
     "clusters": "clusters that are there now",
 }
@@ -42,8 +42,8 @@ def report() -> list[str]:
 
 
 def trim() -> int:
-    """Delete Go's build cache; return how many bytes that freed."""
-    folder = cache_directory() / "go" / "build"
+    """Delete sources and compiled parts, which only another build wants; return bytes freed."""
+    folder = cache_directory() / "go"
     freed = used_bytes(folder)
     shutil.rmtree(folder, ignore_errors=True)
     return freed
