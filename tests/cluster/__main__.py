@@ -44,9 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     prepare = commands.add_parser("prepare", help="build and install what clusters need, up front")
     prepare.set_defaults(command=_prepare)
     prepare.add_argument("names", nargs="*", metavar="PROGRAM", help=f"some of {', '.join(NAMES)}")
-    prepare.add_argument(
-        "--all", action="store_true", help="all programs, for every size; then trim"
-    )
+    prepare.add_argument("--all", action="store_true", help="programs of every size, then trim")
 
     up = commands.add_parser("up", help="start a cluster, leave it running, print its kubeconfig")
     up.set_defaults(command=_up)

@@ -160,7 +160,7 @@ def _build(tool: Tool, title: str) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     log = partial / "build.log"
-    flags = ["-ldflags", tool.linker_flags(), NO_DEBUG_TABLES]
+    flags = ["-v", "-ldflags", tool.linker_flags(), NO_DEBUG_TABLES]
     command = [go, "build", *flags, "-o", str(partial / tool.name)]
     say(f"{title} from Go module {tool.version_of}")
     started = time.monotonic()
@@ -176,7 +176,7 @@ def _build(tool: Tool, title: str) -> None:
     ):
         while _still_running(running):
             seconds = time.monotonic() - started
-            say(f"{title}: {seconds:.0f} s so far, {_last_line(log)}")
+            say(f"{title}: {seconds:.0f} s so far, {_progress(log)}")
     if running.returncode != 0:
         tail = "\n".join(log.read_text().splitlines()[-20:])
         raise BuildError(f"{title} failed (go exited {running.returncode}):\n{tail}")
@@ -195,9 +195,12 @@ def _still_running(process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def _last_line(log: Path) -> str:
+def _progress(log: Path) -> str:
+    """Say how far Go is: it prints the modules that it fetches and the packages it compiles."""
     lines = log.read_text().splitlines()
-    return lines[-1] if lines else "compiling"
+    fetched = sum(line.startswith("go: downloading") for line in lines)
+    compiled = sum(not line.startswith("go: ") for line in lines)
+    return f"{fetched} modules fetched, {compiled} packages compiled"
 
 
 def _go() -> str:

@@ -67,6 +67,12 @@ def test_progress_counts_only_what_is_missing(
     assert len(calls.read_text().splitlines()) == 3
 
 
+def test_progress_tells_how_far_go_is(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("go: downloading example v1.0.0\nfmt\nnet/http\n")
+    assert go_modules._progress(log) == "1 modules fetched, 2 packages compiled"
+
+
 def test_a_failed_build_leaves_nothing_and_says_what_go_said(
     calls: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
