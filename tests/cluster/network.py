@@ -1,0 +1,146 @@
+"""
+The addresses of a node-size cluster, and the wire between its network namespace and the host.
+
+A cluster lives in one network namespace. A veth pair is its only way out, and the namespace's
+default route is `unreachable`, so nothing that runs in it reaches anything but the host's end of
+the wire; the host gets two routes, to the pods and to the services, which vanish with the wire. The
+host's firewall and its sysctls are never touched.
+
+Addresses come from 198.18.0.0/15, which RFC 2544 sets aside for networks that are under test. It is
+cut into sixteen blocks, so sixteen clusters fit; a block is taken by creating its interface, which
+the kernel grants once, so no lock is needed and a crash leaves nothing to unlock.
+"""
+
+import ipaddress
+import json
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+Network = ipaddress.IPv4Network
+Address = ipaddress.IPv4Address
+
+PODS = Network("198.18.0.0/16")
+SERVICES = Network("198.19.0.0/16")
+BLOCK_PREFIX = 20
+BLOCKS = 16
+# The first four /24 of a block are kept for the wire.
+FIRST_POD_SUBNET = 4
+
+
+class NoFreeBlockError(RuntimeError):
+    """Every block of addresses is in use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """The addresses of one cluster, all derived from the block's index."""
+
+    index: int
+
+    @property
+    def interface(self) -> str:
+        """The host's end of the wire."""
+        return f"atelier{self.index}"
+
+    @property
+    def network(self) -> Network:
+        """Pods and the wire."""
+        return list(PODS.subnets(new_prefix=BLOCK_PREFIX))[self.index]
+
+    @property
+    def services(self) -> Network:
+        """The range of the services' addresses."""
+        return list(SERVICES.subnets(new_prefix=BLOCK_PREFIX))[self.index]
+
+    @property
+    def host(self) -> Address:
+        """The host, as the cluster sees it."""
+        return self.network[1]
+
+    @property
+    def inside(self) -> Address:
+        """The cluster, as the host sees it: the API server and every node."""
+        return self.network[2]
+
+    @property
+    def dns(self) -> Address:
+        """Where a cluster DNS would answer, if there were one."""
+        return self.services[10]
+
+    @property
+    def max_nodes(self) -> int:
+        """How many nodes have a pod subnet."""
+        return len(list(self.network.subnets(new_prefix=24))) - FIRST_POD_SUBNET
+
+    def pods(self, node: int) -> Network:
+        """Return the pod subnet of the node with this number, counted from 0."""
+        subnets = list(self.network.subnets(new_prefix=24))[FIRST_POD_SUBNET:]
+        if node not in range(len(subnets)):
+            raise ValueError(f"node {node}: this cluster has pod subnets for {len(subnets)} nodes")
+        return subnets[node]
+
+
+def free_blocks(routes: Iterable[str]) -> list[Block]:
+    """Return the blocks that no destination of the host's routing table overlaps."""
+    taken = [
+        network
+        for destination in routes
+        if destination != "default" and (network := Network(destination)).prefixlen > 0
+    ]
+    blocks = (Block(index=index) for index in range(BLOCKS))
+    return [
+        block
+        for block in blocks
+        if not any(net.overlaps(block.network) or net.overlaps(block.services) for net in taken)
+    ]
+
+
+def connect(pid: int) -> Block:
+    """
+    Tie the network namespace of a process to the host, in the first block that is free.
+
+    Raises:
+        NoFreeBlockError: sixteen clusters run, or the host routes 198.18.0.0/15 elsewhere.
+    """
+    for block in free_blocks(_host_routes()):
+        wire = ["link", "add", block.interface, "type", "veth"]
+        wire += ["peer", "name", "eth0", "netns", str(pid)]
+        done = subprocess.run(["ip", *wire], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            _configure(block, pid)
+            return block
+        if "File exists" not in done.stderr:
+            raise RuntimeError(f"ip {' '.join(wire)}: {done.stderr.strip()}")
+    raise NoFreeBlockError(
+        f"all {BLOCKS} address blocks of {PODS.supernet()} are in use: end a cluster"
+        " (`python -m tests.cluster down`), or see `ip route` for who else routes them"
+    )
+
+
+def disconnect(block: Block) -> None:
+    """Cut the wire if it is still there; the routes go with it."""
+    subprocess.run(["ip", "link", "del", block.interface], capture_output=True, check=False)
+
+
+def _configure(block: Block, pid: int) -> None:
+    inside = ["nsenter", f"--net=/proc/{pid}/ns/net"]
+    for command in (
+        [*inside, "ip", "address", "add", f"{block.inside}/30", "dev", "eth0"],
+        [*inside, "ip", "link", "set", "eth0", "up"],
+        [*inside, "ip", "link", "set", "lo", "up"],
+        [*inside, "ip", "route", "add", "unreachable", "default"],
+        [*inside, "sysctl", "--quiet", "--write", "net.ipv4.ip_forward=1"],
+        ["ip", "address", "add", f"{block.host}/30", "dev", block.interface],
+        ["ip", "link", "set", block.interface, "up"],
+        ["ip", "route", "add", str(block.services), "via", str(block.inside)],
+        ["ip", "route", "add", str(block.network), "via", str(block.inside)],
+    ):
+        subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+def _host_routes() -> list[str]:
+    listing = subprocess.run(
+        ["ip", "-json", "-4", "route", "show"], check=True, capture_output=True, text=True
+    ).stdout
+    return [route["dst"] for route in json.loads(listing)]

@@ -1,0 +1,100 @@
+"""
+A real cluster with a real node: up, used, and gone without a trace.
+
+Needs root and containerd; the host is compared before and after.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import namespaces, node_cluster
+from tests.cluster.machine import cgroup_of
+from tests.cluster.node_cluster import NodeCluster
+from tests.cluster.surroundings import clusters_directory
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(os.geteuid() != 0, reason="real nodes need root"),
+    pytest.mark.timeout(300),
+]
+
+
+def host_state(cluster: Path) -> dict[str, list[str]]:
+    """Everything of the host that a cluster could leave something in."""
+
+    def lines(*command: str) -> list[str]:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed lists
+        return sorted(line for line in done.stdout.splitlines() if not line.startswith("#"))
+
+    groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/{cgroup_of(cluster)}")]
+    return {
+        "processes": [str(pid) for pid in namespaces.members(cluster, set())],
+        "mounts": sorted(Path("/proc/self/mounts").read_text().splitlines()),
+        "namespaces": lines("ip", "netns", "list"),
+        "links": [line.split(":")[1] for line in lines("ip", "-o", "link")],
+        "routes": lines("ip", "route"),
+        "control groups": groups,
+        "firewall": lines("iptables-save", "-t", "filter") + lines("iptables-save", "-t", "nat"),
+        "folders": [
+            str(path)
+            for parent in ("/run", "/var/lib", "/var/log", "/etc/cni", "/opt/cni")
+            for path in sorted(Path(parent).glob("*"))
+        ],
+        "cluster": [str(cluster)] if cluster.exists() else [],
+    }
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[NodeCluster]:
+    with node_cluster.node_cluster(f"test-{os.getpid()}") as running:
+        yield running
+
+
+def test_the_system_node_is_ready(cluster: NodeCluster) -> None:
+    (node,) = cluster.plane.read("get", "nodes")["items"]
+    ready = next(each for each in node["status"]["conditions"] if each["type"] == "Ready")
+    assert ready["status"] == "True"
+    assert node["metadata"]["name"] == "system"
+
+
+def test_down_leaves_nothing() -> None:
+    directory = clusters_directory() / f"test-{os.getpid()}-gone"
+    before = host_state(directory)
+    running = node_cluster.up(directory.name, owned=True)
+    assert running.directory == directory
+    assert host_state(directory) != before
+    node_cluster.down(directory.name)
+    assert host_state(directory) == before
+    node_cluster.down(directory.name)
+    assert host_state(directory) == before
+
+
+@pytest.mark.parametrize("milestone", ["network.json", "etcd.json", "system-kubelet.json"])
+def test_down_leaves_nothing_of_an_up_that_was_killed(milestone: str) -> None:
+    directory = clusters_directory() / f"test-{os.getpid()}-killed"
+    before = host_state(directory)
+    command = f"from tests.cluster import node_cluster; node_cluster.up({directory.name!r})"
+    with subprocess.Popen([sys.executable, "-c", command]) as starting:  # noqa: S603 - this interpreter
+        while not (directory / "run" / milestone).exists():
+            assert starting.poll() is None
+        starting.send_signal(signal.SIGKILL)
+    node_cluster.down(directory.name)
+    assert host_state(directory) == before
+
+
+def test_down_leaves_nothing_where_the_records_are_lost() -> None:
+    directory = clusters_directory() / f"test-{os.getpid()}-lost"
+    before = host_state(directory)
+    node_cluster.up(directory.name, owned=True)
+    shutil.rmtree(directory / "run")
+    for description in directory.glob("*.json"):
+        description.unlink()
+    node_cluster.down(directory.name)
+    assert host_state(directory) == before
