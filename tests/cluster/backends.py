@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import existing, folders, kind
+from tests.cluster import existing, folders, kind, node_cluster
 from tests.cluster.binaries import CONTROL_PLANE
 from tests.cluster.control_plane import SIZE as CONTROL_PLANE_SIZE
 from tests.cluster.control_plane import start_control_plane
@@ -34,6 +34,10 @@ def _control_plane_down(name: str) -> None:
     folders.remove(folders.find(name).directory)
 
 
+def _node_up(name: str) -> Path:
+    return node_cluster.up(name).plane.kubeconfig
+
+
 # What `--size` offers.
 SIZES = {
     CONTROL_PLANE_SIZE: Backend(
@@ -41,6 +45,14 @@ SIZES = {
         up=_control_plane_up,
         down=_control_plane_down,
         programs=CONTROL_PLANE,
+    ),
+    node_cluster.SIZE: Backend(
+        summary="real nodes on this host (root, containerd), ready in ten seconds",
+        up=_node_up,
+        down=node_cluster.down,
+        programs=node_cluster.PROGRAMS,
+        prepare=node_cluster.require_host,
+        needs_nodes=True,
     ),
 }
 

@@ -96,9 +96,13 @@ def free_blocks(routes: Iterable[str]) -> list[Block]:
     ]
 
 
-def connect(pid: int) -> Block:
+def connect(pid: int, owner: str) -> Block:
     """
     Tie the network namespace of a process to the host, in the first block that is free.
+
+    Args:
+        pid: of a process in the namespace.
+        owner: what `ip link` shows as the interface's alias, for the person who wonders.
 
     Raises:
         NoFreeBlockError: sixteen clusters run, or the host routes 198.18.0.0/15 elsewhere.
@@ -108,7 +112,7 @@ def connect(pid: int) -> Block:
         wire += ["peer", "name", "eth0", "netns", str(pid)]
         done = subprocess.run(["ip", *wire], capture_output=True, text=True, check=False)
         if done.returncode == 0:
-            _configure(block, pid)
+            _configure(block, pid, owner)
             return block
         if "File exists" not in done.stderr:
             raise RuntimeError(f"ip {' '.join(wire)}: {done.stderr.strip()}")
@@ -123,9 +127,10 @@ def disconnect(block: Block) -> None:
     subprocess.run(["ip", "link", "del", block.interface], capture_output=True, check=False)
 
 
-def _configure(block: Block, pid: int) -> None:
+def _configure(block: Block, pid: int, owner: str) -> None:
     inside = ["nsenter", f"--net=/proc/{pid}/ns/net"]
     for command in (
+        ["ip", "link", "set", block.interface, "alias", owner],
         [*inside, "ip", "address", "add", f"{block.inside}/30", "dev", "eth0"],
         [*inside, "ip", "link", "set", "eth0", "up"],
         [*inside, "ip", "link", "set", "lo", "up"],

@@ -101,7 +101,7 @@ def up(name: str, *, owned: bool = False) -> NodeCluster:
     directory = folders.create(name, size=SIZE, owned=owned)
     try:
         holder = namespaces.hold_network(directory)
-        block = network.connect(namespaces.pid_of(holder))
+        block = network.connect(namespaces.pid_of(holder), str(directory))
         (directory / ADDRESSES).write_text(json.dumps({"index": block.index}))
         make_authority(directory)
         machine = machines.boot(directory, SYSTEM_NODE, block)

@@ -4,6 +4,7 @@ A real cluster with a real node: up, used, and gone without a trace.
 Needs root and containerd; the host is compared before and after.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -26,21 +27,36 @@ pytestmark = [
 ]
 
 
+# Where a machine's mounts would show if they got out; others mount below /tmp and /var/lib too.
+MOUNT_POINTS = ("/run", "/var/log", "/sys", "/proc", "/etc", "/opt")
+
+
+def lines(*command: str) -> list[str]:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed lists
+    return sorted(line for line in done.stdout.splitlines() if not line.startswith("#"))
+
+
+def links(cluster: Path) -> list[str]:
+    """The host's interfaces, without those of other clusters."""
+    return [
+        link["ifname"]
+        for link in json.loads("".join(lines("ip", "-json", "link")))
+        if not link["ifname"].startswith("atelier") or link.get("ifalias") == str(cluster)
+    ]
+
+
 def host_state(cluster: Path) -> dict[str, list[str]]:
     """Everything of the host that a cluster could leave something in."""
-
-    def lines(*command: str) -> list[str]:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed lists
-        return sorted(line for line in done.stdout.splitlines() if not line.startswith("#"))
-
-    groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/{cgroup_of(cluster)}")]
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
     return {
         "processes": [str(pid) for pid in namespaces.members(cluster, set())],
-        "mounts": sorted(Path("/proc/self/mounts").read_text().splitlines()),
+        "mounts": [at for at in mounts if at.startswith((str(cluster), *MOUNT_POINTS))],
         "namespaces": lines("ip", "netns", "list"),
-        "links": [line.split(":")[1] for line in lines("ip", "-o", "link")],
-        "routes": lines("ip", "route"),
-        "control groups": groups,
+        "links": links(cluster),
+        "routes": [route for route in lines("ip", "route") if "dev atelier" not in route],
+        "control groups": [
+            str(path) for path in Path("/sys/fs/cgroup").glob(f"*/{cgroup_of(cluster)}")
+        ],
         "firewall": lines("iptables-save", "-t", "filter") + lines("iptables-save", "-t", "nat"),
         "folders": [
             str(path)
