@@ -21,7 +21,7 @@ from model_server.errors import ApiError
 from model_server.generation import Piece, accept, pieces
 from model_server.meter import AnswerMeter
 from model_server.request import Request
-from model_server.service import LoadedModel, Service
+from model_server.service import ServedModel, Service
 
 EVENT_STREAM = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -45,7 +45,7 @@ class Job:
 class GenerationResponse(Response):
     """Generate while the client is there."""
 
-    def __init__(self, service: Service, model: LoadedModel, job: Job) -> None:
+    def __init__(self, service: Service, model: ServedModel, job: Job) -> None:
         """Keep what the answer needs; nothing runs before the call."""
         super().__init__()
         self._service = service

@@ -30,7 +30,7 @@ from model_server.encoding import encode_chat, encode_completion, request_of
 from model_server.errors import ApiError, Problem
 from model_server.metrics import CONTENT_TYPE
 from model_server.protocol import ChatRequest, CompletionRequest, GenerationFields, parse
-from model_server.service import LoadedModel, Service
+from model_server.service import ServedModel, Service
 from model_server.sse import AnswerHead
 
 
@@ -63,7 +63,7 @@ def _add_generation(app: FastAPI, service: Service) -> None:
 
 def _generate(
     service: Service,
-    model: LoadedModel,
+    model: ServedModel,
     asked: ChatRequest | CompletionRequest,
     prompt_ids: list[int],
 ) -> Response:

@@ -10,10 +10,10 @@ from model_server import errors
 from model_server.chat_prompt import InvalidConversation, NoChatTemplate, PromptTooLong, Turn
 from model_server.protocol import ChatRequest, CompletionRequest, GenerationFields
 from model_server.request import Request, SamplingParameters
-from model_server.service import LoadedModel
+from model_server.service import ServedModel
 
 
-async def encode_chat(model: LoadedModel, asked: ChatRequest) -> list[int]:
+async def encode_chat(model: ServedModel, asked: ChatRequest) -> list[int]:
     """
     Return the prompt of a conversation.
 
@@ -29,7 +29,7 @@ async def encode_chat(model: LoadedModel, asked: ChatRequest) -> list[int]:
     return await _encode(model.tokenizer.encode_chat(turns, limit=limit), "messages", limit)
 
 
-async def encode_completion(model: LoadedModel, asked: CompletionRequest) -> list[int]:
+async def encode_completion(model: ServedModel, asked: CompletionRequest) -> list[int]:
     """
     Return the prompt of a completion; token ids stand as they are.
 
@@ -57,7 +57,7 @@ async def _encode(encoding: Awaitable[list[int]], param: str, limit: int) -> lis
 
 
 def request_of(
-    model: LoadedModel,
+    model: ServedModel,
     asked: ChatRequest | CompletionRequest,
     prompt_ids: list[int],
     answer_id: str,

@@ -29,7 +29,7 @@ from model_server.connection import GuardedConnection
 from model_server.edge import MAX_HEADER_BYTES
 from model_server.lifecycle import Lifecycle, Phase
 from model_server.request import Request, SamplingParameters
-from model_server.service import LoadedModel, Service
+from model_server.service import ServedModel, Service
 from model_server.settings import BadStart
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ DEAD_SECONDS = 60.0  # an engine without a sign of life for so long will not com
 LAST_BYTES_SECONDS = 2  # for answers that are written when the decision to exit has fallen
 KEEP_ALIVE_SECONDS = 30
 
-Load = Callable[[Lifecycle], LoadedModel]  # runs in a thread; raises BadStart
+Load = Callable[[Lifecycle], ServedModel]  # runs in a thread; raises BadStart
 
 
 class _Uvicorn(uvicorn.Server):
@@ -151,7 +151,7 @@ class ModelServer:
         lifecycle.enter(Phase.READY)
         logger.info("ready", extra=lifecycle.now().seconds)
 
-    async def _watch(self, loaded: LoadedModel) -> None:
+    async def _watch(self, loaded: ServedModel) -> None:
         """Look after the engine; return only by failing."""
         while loaded.engine.is_alive:
             silence = self._service.notice_stall()
@@ -177,7 +177,7 @@ class ModelServer:
         logger.error("failed", extra={"reason": reason, "exit_code": exit_code})
 
 
-async def first_token(loaded: LoadedModel) -> None:
+async def first_token(loaded: ServedModel) -> None:
     """
     Generate one token the way requests do.
 

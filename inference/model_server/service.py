@@ -70,7 +70,7 @@ class Engine(Generator, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedModel:
+class ServedModel:
     """Hold a model that can be asked."""
 
     engine: Engine
@@ -85,13 +85,13 @@ class Service:
         self.names = names
         self.lifecycle = lifecycle
         self.metrics = metrics
-        self.loaded: LoadedModel | None = None
+        self.loaded: ServedModel | None = None
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
         metrics.watch(lifecycle.now, self._load)
 
-    def ready_model(self) -> LoadedModel:
+    def ready_model(self) -> ServedModel:
         """
         Return the model, if requests are taken.
 

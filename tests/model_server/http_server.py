@@ -19,7 +19,7 @@ from model_server.lifecycle import Lifecycle, ModelIdentity
 from model_server.metrics import Metrics
 from model_server.model_names import ModelNames
 from model_server.server import ModelServer
-from model_server.service import LoadedModel, Service
+from model_server.service import ServedModel, Service
 
 from tests.model_server.fake_runner import FakeRunner
 
@@ -103,9 +103,9 @@ async def serving(
     lifecycle = Lifecycle(ModelIdentity(name=names.primary, revision="0" * 40))
     service = Service(names, lifecycle, Metrics(names.primary))
 
-    def load(lifecycle: Lifecycle) -> LoadedModel:
+    def load(lifecycle: Lifecycle) -> ServedModel:
         before_load(lifecycle)
-        return LoadedModel(
+        return ServedModel(
             engine=Engine(runner, limits or EngineLimits(max_sequences=4, max_queued=4)),
             tokenizer=CodePoints(),
         )

@@ -1,0 +1,97 @@
+"""
+Start the server from a command line: `python -m model_server --model DIR`.
+
+The one place that reads the environment and that ends the process. Exit codes: 0 after a drain, 1
+for a bad start, 70 for an engine that died; for the last two one sentence goes to stderr and, in a
+pod, to the termination message that `kubectl describe pod` shows.
+"""
+
+import os
+import signal
+import socket
+import sys
+from functools import partial
+from pathlib import Path
+
+import uvloop
+
+from model_server import logs
+from model_server.app import build_app
+from model_server.lifecycle import Lifecycle
+from model_server.metrics import Metrics
+from model_server.server import EXIT_BAD_START, EXIT_OK, ModelServer
+from model_server.service import Service
+from model_server.settings import BadStart, Settings, parse
+from model_server.startup import find_preset, identity_of, load, names_of
+
+# Source: https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/
+TERMINATION_LOG = Path("/dev/termination-log")
+BACKLOG = 512
+
+
+def main() -> int:
+    """Run until a signal or a failure; return the exit code."""
+    # Process 1 of a container has no default handler: this one ends it until the server's own.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_OK))
+    try:
+        settings = parse(sys.argv[1:], os.environ)  # noqa: TID251 - this is __main__
+        logs.configure()
+        return uvloop.run(serve(settings, listen(settings)))
+    except BadStart as error:
+        tell(str(error))
+        return EXIT_BAD_START
+
+
+def listen(settings: Settings) -> socket.socket:
+    """
+    Open the port.
+
+    Raises:
+        BadStart: If it cannot be opened.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        where = f"{settings.host} port {settings.port}"
+        raise BadStart(f"cannot listen on {where}: {error.strerror or error}") from error
+
+
+async def serve(settings: Settings, listener: socket.socket) -> int:
+    """
+    Put the parts together and run them.
+
+    Raises:
+        BadStart: If the settings name no preset of the catalog.
+    """
+    preset = find_preset(settings)
+    names = names_of(settings, preset)
+    lifecycle = Lifecycle(identity_of(names, preset))
+    service = Service(names, lifecycle, Metrics(names.primary))
+    server = ModelServer(
+        build_app(service),
+        service,
+        partial(load, settings, preset),
+        drain_seconds=settings.drain_seconds,
+    )
+    host, port = listener.getsockname()[:2]
+    logs.say("listening", host=host, port=port, model=str(settings.model), names=names.names)
+    exit_code = await server.run(listener)
+    if server.failure is not None:
+        tell(server.failure)
+    return exit_code
+
+
+def tell(sentence: str) -> None:
+    """Write why the process ends to where people and the operator look."""
+    line = " ".join(sentence.split())
+    sys.stderr.write(f"model_server: {line}\n")
+    if TERMINATION_LOG.is_file() and os.access(TERMINATION_LOG, os.W_OK):
+        TERMINATION_LOG.write_text(f"{line}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    # Not sys.exit: a thread may be deep in torch, and would be waited for or torn down half-way.
+    os._exit(code)

@@ -1,0 +1,71 @@
+"""
+Put model, runner, engine and tokenizer together.
+
+This is where the HTTP side and the token side are joined; everything above sees only what
+`service.ServedModel` promises. Imports torch and transformers, which takes seconds: import it late.
+"""
+
+from model_presets.preset import Preset
+
+from model_server.cache_size import open_native_runner
+from model_server.checkpoint import BadCheckpoint
+from model_server.engine import Engine, EngineLimits
+from model_server.lifecycle import Lifecycle
+from model_server.model import LoadedModel, choose_device, load_model
+from model_server.reference_runner import ReferenceRunner
+from model_server.service import ServedModel
+from model_server.settings import Settings
+from model_server.tokenizer import BadTokenizer, TextTokenizer
+
+
+def assemble(settings: Settings, preset: Preset | None, lifecycle: Lifecycle) -> ServedModel:
+    """
+    Load everything that the settings name.
+
+    Raises:
+        BadCheckpoint: If weights, tokenizer or device cannot be used.
+        InvalidRequest: If --max-model-len passes the model's context.
+    """
+    template = preset.chat_template if preset else None
+    try:
+        tokenizer = TextTokenizer(settings.model, chat_template=template)
+    except BadTokenizer as error:
+        raise BadCheckpoint(str(error)) from error
+    model = load_model(
+        settings.model,
+        device=settings.device,
+        dtype=_dtype(settings, preset),
+        progress=lifecycle.loaded,
+    )
+    longest = settings.max_model_len or _context(model, preset)
+    return ServedModel(engine=_engine(settings, model, longest), tokenizer=tokenizer)
+
+
+def _dtype(settings: Settings, preset: Preset | None) -> str:
+    """Take the preset's type on a GPU; on a CPU the loader knows best."""
+    on_gpu = choose_device(settings.device).type == "cuda"
+    if settings.dtype == "auto" and preset is not None and on_gpu:
+        return preset.dtype
+    return settings.dtype
+
+
+def _context(model: LoadedModel, preset: Preset | None) -> int:
+    """Take what the preset promises: a config may allow more than the model was trained for."""
+    return min(model.context_length, preset.context_length) if preset else model.context_length
+
+
+def _engine(settings: Settings, model: LoadedModel, longest: int) -> Engine:
+    if settings.engine == "reference":
+        runner = ReferenceRunner(model, max_model_len=longest)
+        limits = EngineLimits(
+            max_sequences=1, max_queued=settings.max_queued, max_batch_tokens=longest + 1
+        )
+        return Engine(runner, limits)
+    limits = EngineLimits(max_sequences=settings.max_sequences, max_queued=settings.max_queued)
+    native = open_native_runner(
+        model,
+        max_model_len=longest,
+        max_sequences=limits.max_sequences,
+        max_batch_tokens=limits.max_batch_tokens,
+    )
+    return Engine(native, limits)

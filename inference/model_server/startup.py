@@ -1,0 +1,67 @@
+"""
+Come from a folder of weights to a model that can be asked, saying how far it is.
+
+Runs in a thread while the port is already open. Whatever is wrong with folder, tokenizer, device or
+bounds ends as one sentence.
+
+Must not import torch at module level: `assembly` does, and is imported here inside the thread.
+"""
+
+from model_presets.catalog import UnknownPreset, load_catalog
+from model_presets.preset import InvalidPreset, Preset
+
+from model_server.checkpoint import BadCheckpoint, read_checkpoint
+from model_server.lifecycle import Lifecycle, ModelIdentity, Phase
+from model_server.model_names import ModelNames
+from model_server.request import InvalidRequest
+from model_server.service import ServedModel
+from model_server.settings import BadStart, Settings
+
+
+def find_preset(settings: Settings) -> Preset | None:
+    """
+    Look the preset up in the catalog.
+
+    Raises:
+        BadStart: If no preset has that name.
+    """
+    if settings.preset is None:
+        return None
+    try:
+        return load_catalog().get(settings.preset)
+    except (UnknownPreset, InvalidPreset) as error:
+        raise BadStart(f"--preset: {error}") from None
+
+
+def names_of(settings: Settings, preset: Preset | None) -> ModelNames:
+    """Return the names to serve under: those given, else the preset's, else the folder's."""
+    if settings.served_model_names:
+        return ModelNames.of(settings.served_model_names)
+    return ModelNames.of(preset.names if preset else [settings.model.resolve().name or "model"])
+
+
+def identity_of(names: ModelNames, preset: Preset | None) -> ModelIdentity:
+    """Say what the model is before its files have been looked at."""
+    return ModelIdentity(name=names.primary, revision=preset.revision if preset else None)
+
+
+def load(settings: Settings, preset: Preset | None, lifecycle: Lifecycle) -> ServedModel:
+    """
+    Check, read and assemble the model; call it in a thread.
+
+    Raises:
+        BadStart: with the file or flag at fault and what helps.
+    """
+    try:
+        total = read_checkpoint(settings.model).total_bytes
+        lifecycle.loaded(0, total)
+        from model_server.assembly import assemble  # noqa: PLC0415 - torch: seconds
+
+        lifecycle.enter(Phase.LOADING)
+        return assemble(settings, preset, lifecycle)
+    except (BadCheckpoint, InvalidPreset) as error:
+        raise BadStart(str(error)) from error
+    except InvalidRequest as error:
+        raise BadStart(f"--{error.field.replace('_', '-')}: {error.reason}") from error
+    except OSError as error:
+        raise BadStart(f"{settings.model}: {error}") from error
