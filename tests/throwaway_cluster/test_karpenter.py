@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import ControlPlane, karpenter_crds, make_node_ready, node_of_claim
+from tests.cluster.instance_types import GPU_INSTANCE_TYPES
 
 pytestmark = pytest.mark.apiserver
 
@@ -108,6 +109,23 @@ def test_a_ready_node_without_its_gpu_is_not_initialized(
     assert "nvidia.com/gpu" in condition(plane, claim, "Initialized")["message"]
     make_node_ready(plane, node, gpus=1)
     wait_for(plane, claim, "condition=Initialized")
+
+
+def test_every_instance_type_on_offer_can_be_launched(
+    karpenter_control_plane: ControlPlane,
+) -> None:
+    plane = karpenter_control_plane
+    offered = [each.name for each in GPU_INSTANCE_TYPES]
+    claims = [apply_claim(plane, instance_type=name) for name in offered]
+    for claim in claims:
+        wait_for(plane, claim, "condition=Registered")
+    nodes = plane.read("get", "nodes", "-l", "kaito.sh/workspace=mistral")["items"]
+    launched = {
+        node["metadata"]["labels"]["node.kubernetes.io/instance-type"]: node["status"]
+        for node in nodes
+    }
+    for each in GPU_INSTANCE_TYPES:
+        assert launched[each.name]["allocatable"]["nvidia.com/gpu"] == str(each.gpus)
 
 
 def test_an_instance_type_that_is_not_on_offer_is_named_in_the_claim(
