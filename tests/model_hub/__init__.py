@@ -1,0 +1,136 @@
+"""
+A model hub on the loopback: the few routes of the hub's protocol that a download uses.
+
+It can cut an answer short, refuse, or ask to come back later, as the real one does on a bad day.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.parse import unquote, urlsplit
+
+
+@dataclass(kw_only=True)
+class Hub:
+    """Hold one repository at one revision, what was asked for, and the faults to play."""
+
+    repo: str
+    revision: str
+    files: dict[str, bytes]
+    lies: dict[str, str] = field(default_factory=dict)  # path -> SHA-256 that it claims
+    status_once: dict[str, int] = field(default_factory=dict)  # path -> answer, once
+    cut_once: set[str] = field(default_factory=set)  # paths of which the first answer is cut
+    status: int | None = None  # answer to everything
+    asked: Counter[str] = field(default_factory=Counter)
+    ranges: list[str] = field(default_factory=list)
+    endpoint: str = ""
+
+    def describe(self) -> bytes:
+        siblings = [
+            {
+                "rfilename": name,
+                "size": len(content),
+                "blobId": hashlib.sha1(content, usedforsecurity=False).hexdigest(),
+                **(
+                    {"lfs": {"sha256": self.sha256(name), "size": len(content), "pointerSize": 1}}
+                    if name.endswith((".safetensors", ".bin"))
+                    else {}
+                ),
+            }
+            for name, content in self.files.items()
+        ]
+        return json.dumps({"id": self.repo, "sha": self.revision, "siblings": siblings}).encode()
+
+    def sha256(self, name: str) -> str:
+        return self.lies.get(name, hashlib.sha256(self.files[name]).hexdigest())
+
+
+class HubHandler(BaseHTTPRequestHandler):
+    """Answer as the hub that the server carries."""
+
+    protocol_version = "HTTP/1.1"
+    hub: Hub
+
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def answer(self, *, body: bool) -> None:
+        path = unquote(urlsplit(self.path).path)
+        self.hub.asked[f"{self.command} {path}"] += 1
+        resolve = f"/{self.hub.repo}/resolve/{self.hub.revision}/"
+        name = path.removeprefix(resolve)
+        if self.hub.status is not None:
+            self.send(self.hub.status, b"", body=body)
+        elif path == f"/api/models/{self.hub.repo}/revision/{self.hub.revision}":
+            self.send(200, self.hub.describe(), body=body)
+        elif path.startswith(resolve) and name in self.hub.files:
+            self.send_file(name, body=body)
+        else:
+            self.send(404, b"", body=body)
+
+    def send_file(self, name: str, *, body: bool) -> None:
+        if body and name in self.hub.status_once:
+            self.send(self.hub.status_once.pop(name), b"", body=body)
+            return
+        content = self.hub.files[name]
+        headers = {
+            "ETag": f'"{self.hub.sha256(name)}"',
+            "X-Repo-Commit": self.hub.revision,
+            "X-Linked-Size": str(len(content)),
+            "Accept-Ranges": "bytes",
+        }
+        wanted = self.headers.get("Range")
+        if wanted is None or not body:
+            self.send(200, content, headers, body=body, cut=body and name in self.hub.cut_once)
+            self.hub.cut_once -= {name} if body else set()
+            return
+        self.hub.ranges.append(wanted)
+        begin = int(wanted.removeprefix("bytes=").split("-")[0])
+        headers["Content-Range"] = f"bytes {begin}-{len(content) - 1}/{len(content)}"
+        self.send(206, content[begin:], headers, body=body)
+
+    def send(
+        self,
+        status: int,
+        content: bytes,
+        headers: dict[str, str] | None = None,
+        *,
+        body: bool,
+        cut: bool = False,
+    ) -> None:
+        self.send_response(status)
+        for key, value in (headers or {}).items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if body:
+            self.wfile.write(content[: len(content) // 2] if cut else content)
+        self.close_connection = self.close_connection or cut
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        """Stay silent: the tests look at what was asked."""
+
+
+@contextmanager
+def serving(hub: Hub) -> Iterator[Hub]:
+    """Serve a hub on a free port of the loopback."""
+
+    handler = type("Handler", (HubHandler,), {"hub": hub})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = Thread(target=server.serve_forever, name="hub", kwargs={"poll_interval": 0.05})
+    thread.start()
+    hub.endpoint = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

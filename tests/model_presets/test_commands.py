@@ -1,0 +1,87 @@
+"""`python -m model_presets`: what the image build and a person at a shell call."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from model_presets.__main__ import main
+from model_presets.catalog import BUILT_IN, load_catalog
+from model_presets.lock import LOCK_NAME, read_lock
+
+from tests.model_hub import Hub, serving
+
+PRESET = load_catalog().get("mistral-7b-instruct")
+
+
+def test_list_has_a_line_per_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(load_catalog().names())
+    assert "1 GPU, 16 GiB" in lines[1]
+    assert " CPU " in lines[2]
+
+
+@pytest.mark.parametrize("name", load_catalog().names())
+def test_show_prints_what_the_file_says(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", name]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    written = yaml.safe_load((BUILT_IN / f"{name}.yaml").read_text())
+    assert {key: value for key, value in shown.items() if value is not None} == written
+
+
+def test_the_steps_of_the_image_build_follow_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = str(tmp_path / "weights")
+    files = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": b"weights"}
+    with serving(Hub(repo=PRESET.repo, revision=PRESET.revision, files=files)) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        assert main(["download", PRESET.repo, weights]) == 0
+    assert main(["lock", PRESET.name, weights]) == 0
+    assert main(["verify", PRESET.name, weights]) == 0
+    digest = read_lock(tmp_path / "weights").digest
+    assert capsys.readouterr().out.rstrip().endswith(digest)
+
+    assert main(["download", PRESET.name, str(tmp_path / "again"), "--from", weights]) == 0
+    assert not (tmp_path / "again" / LOCK_NAME).exists()
+    assert main(["lock", PRESET.name, str(tmp_path / "again")]) == 0
+    assert read_lock(tmp_path / "again").digest == digest
+
+
+def test_a_preset_with_a_seed_is_made_and_not_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[Path, int]] = []
+    monkeypatch.setattr(
+        "model_presets.__main__.make_tiny", lambda folder, seed: made.append((folder, seed))
+    )
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # discard: nothing may ask it
+    assert main(["download", "tiny-mistral", str(tmp_path)]) == 0
+    assert main(["make-tiny", str(tmp_path), "--seed", "7"]) == 0
+    assert made == [(tmp_path, 0), (tmp_path, 7)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["show", "mistral-7b-instuct"], "did you mean mistral-7b-instruct"),
+        (["--extra", "/nowhere", "list"], "not a folder"),
+        (["verify", "tiny-mistral", "/nowhere"], "missing"),
+        (["lock", "tiny-mistral", "/nowhere"], "/nowhere"),
+        (["download", "mistral-7b", "/nowhere-else", "--from", "/nowhere"], "no config.json"),
+    ],
+)
+def test_a_failure_is_one_sentence_and_exit_code_1(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 1
+    message = capsys.readouterr().err
+    assert words in message
+    assert message.startswith("model_presets: ")
+    assert message.count("\n") == 1
+
+
+def test_a_wrong_call_is_exit_code_2() -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["fetch"])
+    assert caught.value.code == 2
