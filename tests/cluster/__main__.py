@@ -44,7 +44,13 @@ def build_parser() -> argparse.ArgumentParser:
     prepare = commands.add_parser("prepare", help="build and install what clusters need, up front")
     prepare.set_defaults(command=_prepare)
     prepare.add_argument("names", nargs="*", metavar="PROGRAM", help=f"some of {', '.join(NAMES)}")
-    prepare.add_argument("--all", action="store_true", help="programs of every size, then trim")
+    what = prepare.add_mutually_exclusive_group()
+    what.add_argument(
+        "--size",
+        choices=list(backends.SIZES),
+        help="what a cluster of that size needs, packages too",
+    )
+    what.add_argument("--all", action="store_true", help="all of it, then trim")
 
     up = commands.add_parser("up", help="start a cluster, leave it running, print its kubeconfig")
     up.set_defaults(command=_up)
@@ -84,16 +90,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _prepare(parsed: argparse.Namespace) -> int:
-    names = NAMES if parsed.all else parsed.names or TESTED_WITH
+    sizes = list(backends.SIZES) if parsed.all else [parsed.size] if parsed.size else []
+    programs = [name for size in sizes for name in backends.SIZES[size].programs]
+    names = NAMES if parsed.all else [*parsed.names, *programs] or TESTED_WITH
     for name, path in ensure(names).items():
         _result(f"{name} {path}")
     if "karpenter-kwok" in names:
         karpenter_crds()
-    if parsed.all:
-        for backend in backends.SIZES.values():
-            backend.prepare()
-        return _trim(parsed)
-    return 0
+    for size in sizes:
+        backends.SIZES[size].prepare()
+    return _trim(parsed) if parsed.all else 0
 
 
 def _up(parsed: argparse.Namespace) -> int:
