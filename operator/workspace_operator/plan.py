@@ -95,7 +95,7 @@ def plan(workspace: Workspace, preset: Preset, settings: Settings) -> Plan:
     Raises:
         PlanError: The Workspace asks for something that is not offered, or that cannot fit.
     """
-    _refuse_what_is_not_offered(workspace)
+    refuse_what_is_not_offered(workspace)
     byo = settings.node_provisioner is NodeProvisioner.BYO
     asked = workspace.resource.instance_type
     machine = find(asked) if asked else None
@@ -126,7 +126,13 @@ def plan(workspace: Workspace, preset: Preset, settings: Settings) -> Plan:
     )
 
 
-def _refuse_what_is_not_offered(workspace: Workspace) -> None:
+def refuse_what_is_not_offered(workspace: Workspace) -> None:
+    """
+    Refuse a Workspace that no preset could help; it may name none.
+
+    Raises:
+        PlanError: The Workspace asks for something that is not offered.
+    """
     inference = workspace.inference
     if inference is None:
         raise PlanError(

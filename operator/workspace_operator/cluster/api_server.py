@@ -5,6 +5,7 @@ Two field managers, so that neither apply takes the other's fields away: one for
 for status. Deletions carry the uid, status and finalizers are tied to the life that was read.
 """
 
+import contextlib
 from collections.abc import Callable
 
 from workspace_operator.cluster.connection import Connection, Request
@@ -71,62 +72,60 @@ class ApiServer:
     async def apply(self, manifest: Manifest) -> Manifest:
         """Write the fields that we own by server-side apply."""
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
-        return await self._write("PATCH", path_of(manifest), manifest, query, APPLY)
+        kind = kind_of(manifest)
+        return await self._write("PATCH", kind, path_of(manifest), manifest, query, APPLY)
 
     async def apply_status(self, manifest: Manifest) -> Manifest:
         """Write the status subresource by server-side apply."""
         query = {"fieldManager": STATUS_FIELD_MANAGER, "force": "true"}
-        return await self._write("PATCH", f"{path_of(manifest)}/status", manifest, query, APPLY)
+        path = f"{path_of(manifest)}/status"
+        return await self._write("PATCH", kind_of(manifest), path, manifest, query, APPLY)
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object."""
-        path = kind_of(manifest).path(namespace=manifest["metadata"].get("namespace"))
-        return await self._write("POST", path, manifest, {"fieldManager": FIELD_MANAGER})
+        kind = kind_of(manifest)
+        path = kind.path(namespace=manifest["metadata"].get("namespace"))
+        return await self._write("POST", kind, path, manifest, {"fieldManager": FIELD_MANAGER})
 
     async def replace(self, manifest: Manifest) -> Manifest:
         """Replace an object as it was read."""
-        return await self._write(
-            "PUT", path_of(manifest), manifest, {"fieldManager": FIELD_MANAGER}
-        )
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._write("PUT", kind_of(manifest), path_of(manifest), manifest, query)
 
     async def set_finalizers(self, manifest: Manifest, finalizers: tuple[str, ...]) -> Manifest:
         """Replace the finalizers of an object as it was read."""
         metadata = manifest["metadata"]
         life = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-        patch = {**_head(manifest), "metadata": {**life, "finalizers": list(finalizers)}}
+        patch = {"metadata": {**life, "finalizers": list(finalizers)}}
         query = {"fieldManager": FIELD_MANAGER}
-        return await self._write("PATCH", path_of(manifest), patch, query, MERGE)
+        kind = kind_of(manifest)
+        return await self._write("PATCH", kind, path_of(manifest), patch, query, MERGE)
 
-    async def delete(self, manifest: Manifest) -> None:
+    async def delete(self, kind: Kind, name: str, namespace: str | None, uid: str) -> None:
         """Ask for the deletion of exactly this life of an object."""
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "preconditions": {"uid": manifest["metadata"]["uid"]},
+            "preconditions": {"uid": uid},
             "propagationPolicy": "Background",
         }
-        try:
-            await self._write("DELETE", path_of(manifest), options, kind=manifest["kind"])
-        except Gone:
-            return
+        path = kind.path(namespace=namespace, name=name)
+        with contextlib.suppress(Gone):
+            await self._write("DELETE", kind, path, options)
 
     async def _write(
         self,
         method: str,
+        kind: Kind,
         path: str,
         body: Manifest,
         query: dict[str, str] | None = None,
         content_type: str = "application/json",
-        kind: str | None = None,
     ) -> Manifest:
         self._guard()
-        self._count_write(method.lower(), kind or body["kind"])
+        self._count_write(method.lower(), kind.kind)
         return await self._connection.send(
             Request(
                 method=method, path=path, query=query or {}, body=body, content_type=content_type
             )
         )
-
-
-def _head(manifest: Manifest) -> Manifest:
-    return {"apiVersion": manifest["apiVersion"], "kind": manifest["kind"]}

@@ -14,7 +14,7 @@ credentials read anew.
 import asyncio
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,10 @@ class Request:
 class Connection:
     """Hold the credentials and the pool of connections of one API server."""
 
-    def __init__(self, kubeconfig: str | None) -> None:
-        """Remember where credentials come from; `open` reads them."""
+    def __init__(self, kubeconfig: str | None, on_answer: Callable[[], None]) -> None:
+        """Remember where credentials come from, and whom to tell that the API server answered."""
         self._kubeconfig = kubeconfig
+        self._on_answer = on_answer
         self._client: ApiClient | None = None
         self._reloading = asyncio.Lock()
 
@@ -85,9 +86,15 @@ class Connection:
             await self._client.close()  # type: ignore[no-untyped-call]
             self._client = None
 
-    @property
-    def configuration(self) -> Configuration:
-        """Return the credentials in use."""
+    async def fresh_configuration(self) -> Configuration:
+        """
+        Read the credentials anew and return them, for another client of the same API server.
+
+        Raises:
+            NoCredentials: Nothing usable was found.
+
+        """
+        await self._renew(self._open_client)
         configuration: Configuration = self._open_client.configuration
         return configuration
 
@@ -143,12 +150,14 @@ class Connection:
         """
         client = self._open_client
         try:
-            return await _exchange(client, request)
+            answer = await _exchange(client, request)
         except Forbidden as refusal:
             if not refusal.credentials_are_stale:
                 raise
             await self._renew(client)
-            return await _exchange(self._open_client, request)
+            answer = await _exchange(self._open_client, request)
+        self._on_answer()
+        return answer
 
 
 async def _exchange(client: ApiClient, request: Request) -> Manifest:

@@ -82,7 +82,7 @@ class Cluster(Protocol):
 
         """
 
-    async def delete(self, manifest: Manifest) -> None:
+    async def delete(self, kind: Kind, name: str, namespace: str | None, uid: str) -> None:
         """
         Ask for the deletion of exactly this life (uid) of an object; one that is gone is fine.
 

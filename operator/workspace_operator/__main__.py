@@ -1,0 +1,65 @@
+"""
+Start the operator: `python -m workspace_operator`, inside a cluster or beside it.
+
+The only file that reads the environment. What cannot work is said in one sentence, before anything
+is touched; exit codes: 0 after a clean stop, 1 when the work had to end, 2 for a bad setting.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from model_presets.catalog import load_catalog
+from model_presets.preset import InvalidPreset
+
+from workspace_operator import logs
+from workspace_operator.cluster.connection import NoCredentials
+from workspace_operator.lease import LeaseLost
+from workspace_operator.run import BadStart, run
+from workspace_operator.settings import BadSetting, Settings, environment_table
+
+logger = logging.getLogger("workspace_operator")
+
+DESCRIPTION = (
+    "Turn Workspaces into GPU nodes and model endpoints. Settings are environment variables."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the operator and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workspace_operator",
+        description=DESCRIPTION,
+        epilog=f"environment:\n{environment_table()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args(arguments)
+    try:
+        settings = Settings.from_environment(os.environ)  # noqa: TID251 - the one place
+        catalog = load_catalog(settings.preset_directory)
+    except (BadSetting, InvalidPreset) as error:
+        return _refuse(2, str(error))
+    settings = replace(settings, pod_name=settings.pod_name or socket.gethostname())
+    logs.configure(settings.log_level)
+    logger.info("starting", extra={"version": settings.version, "pod": settings.pod_name})
+    try:
+        asyncio.run(run(settings, catalog))
+    except (BadStart, LeaseLost, NoCredentials) as error:
+        return _refuse(1, str(error))
+    except OSError as error:
+        return _refuse(1, f"cannot listen: {error}; see ATELIER_METRICS_PORT, ATELIER_HEALTH_PORT")
+    return 0
+
+
+def _refuse(code: int, sentence: str) -> int:
+    print(f"workspace_operator: {sentence}", file=sys.stderr)  # noqa: T201 - before logs exist
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""
+Tell the user's own event log about each phase that a Workspace enters.
+
+The status holds the phase, and only the Lease's holder writes it, so a phase is announced when the
+stored one differs from the new one: a restart announces nothing again. After a crash between the
+two writes one event is missing, never doubled.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from workspace_operator.api import WorkspaceStatus
+from workspace_operator.cluster.kinds import EVENT, Manifest
+
+REPORTER = "kaito.sh/atelier"
+# Source: k8s.io/api/events/v1, type Event: note holds at most 1 kB.
+MAX_NOTE_BYTES = 1024
+
+
+def phase_event(
+    body: Mapping[str, Any],
+    before: WorkspaceStatus,
+    after: WorkspaceStatus,
+    now: datetime,
+    instance: str,
+) -> Manifest | None:
+    """Return the event for the phase that a Workspace has just entered, or None."""
+    if after.phase is None or after.phase == before.phase:
+        return None
+    metadata = body["metadata"]
+    return {
+        "apiVersion": EVENT.api_version,
+        "kind": EVENT.kind,
+        "metadata": {
+            "name": f"{metadata['name']}.{int(now.timestamp() * 1_000_000):x}",
+            "namespace": metadata["namespace"],
+        },
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "reportingController": REPORTER,
+        "reportingInstance": instance[:128] or REPORTER,
+        "action": "Reconcile",
+        "reason": after.phase[:128],
+        "note": _cut(_note(after)),
+        "type": "Warning" if _has_failed(after) else "Normal",
+        "regarding": {
+            "apiVersion": body["apiVersion"],
+            "kind": body["kind"],
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+        },
+    }
+
+
+def _note(status: WorkspaceStatus) -> str:
+    """Explain the phase by its progress, or by the condition that everything leads to."""
+    ready = status.condition("Ready") or status.condition("WorkspaceSucceeded")
+    return status.progress or (ready.message if ready else "") or f"Phase {status.phase}"
+
+
+def _has_failed(status: WorkspaceStatus) -> bool:
+    return status.phase == "Failed" or status.state in {"Failed", "NotReady"}
+
+
+def _cut(note: str) -> str:
+    return note.encode()[: MAX_NOTE_BYTES - 4].decode(errors="ignore")

@@ -1,0 +1,114 @@
+"""
+Let kopf watch, and do nothing else: each handler hands the object on and returns.
+
+`on.event` only: kopf's other handlers write annotations and finalizers of their own, four thousand
+times at a restart with a thousand Workspaces, and miss a deletion that happened while a watch was
+cut. Each watch asks the server for our objects alone.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, cast
+
+import kopf
+
+from workspace_operator.objects.metadata import WORKSPACE_LABEL
+from workspace_operator.settings import NodeProvisioner
+from workspace_operator.wake import Wake
+
+DELETED = "DELETED"
+OURS = WORKSPACE_LABEL  # a label selector: objects that carry the label at all
+
+
+class Credentials(Protocol):
+    """Be what the Kubernetes client read from a kubeconfig or a ServiceAccount."""
+
+    host: str
+    api_key: dict[str, str]
+    ssl_ca_cert: str | None
+    verify_ssl: bool
+    cert_file: str | None
+    key_file: str | None
+    proxy: str | None
+
+
+def watches(
+    wake: Wake,
+    credentials: Callable[[], Awaitable[Credentials]],
+    provisioner: NodeProvisioner,
+) -> kopf.OperatorRegistry:
+    """Return the handlers, bound to the one who wants to be woken."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.ConnectionInfo:  # noqa: ANN401 - kopf's arguments
+        return connection_info(await credentials())
+
+    @kopf.on.event("kaito.sh", "v1beta1", "workspaces", registry=registry)
+    async def workspace(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - kopf's arguments
+        wake.workspace_changed(_object(event), deleted=event["type"] == DELETED)
+
+    @kopf.on.event("", "v1", "nodes", registry=registry)
+    async def node(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - kopf's arguments
+        wake.node_changed(_object(event), deleted=event["type"] == DELETED)
+
+    @kopf.on.event("apps", "v1", "deployments", registry=registry)
+    @kopf.on.event("", "v1", "services", registry=registry)
+    @kopf.on.event("", "v1", "pods", registry=registry)
+    async def child(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - kopf's arguments
+        wake.child_changed(_object(event))
+
+    if provisioner is NodeProvisioner.KARPENTER:
+        kopf.on.event("karpenter.sh", "v1", "nodeclaims", registry=registry)(child)
+
+    return registry
+
+
+def _object(event: kopf.RawEvent) -> dict[str, Any]:
+    return cast("dict[str, Any]", event["object"])
+
+
+def connection_info(configuration: Credentials) -> kopf.ConnectionInfo:
+    """Give kopf the credentials that our own requests use."""
+    scheme, _, token = configuration.api_key.get("BearerToken", "").partition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        scheme=scheme.capitalize() or None,
+        token=token or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        proxy_url=configuration.proxy,
+    )
+
+
+def watching(provisioner: NodeProvisioner) -> kopf.OperatorSettings:
+    """
+    Configure kopf as a watcher: no events, no peering, no frozen watch.
+
+    Source of the timeouts: kopf issues 585, 957 and 1120 (watches that freeze silently).
+    """
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 310
+    settings.watching.connect_timeout = 10
+    settings.watching.reconnect_backoff = 1
+    settings.watching.inactivity_timeout = 70
+    settings.watching.chunk_size = 500
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 10
+    settings.queueing.exit_timeout = 1
+    settings.process.ultimate_exiting_timeout = 9
+    selectors = settings.watching.label_selectors
+    for group, plural in (
+        ("apps", "deployments"),
+        ("", "services"),
+        ("", "pods"),
+        ("karpenter.sh", "nodeclaims"),
+    ):
+        selectors[group, "v1", plural] = OURS
+    if provisioner is NodeProvisioner.KARPENTER:
+        selectors["", "v1", "nodes"] = OURS
+    return settings

@@ -1,0 +1,110 @@
+"""
+Count and time what the operator does, for Prometheus.
+
+Every name, unit and label stands here. No label carries the name of a Workspace, a user's text or a
+message, so the number of series does not grow with the cluster.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client import (
+    PLATFORM_COLLECTOR,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+
+PASS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+PHASE_BUCKETS = (1, 5, 10, 30, 60, 120, 180, 300, 600, 900, 1800, 3600)
+
+
+@dataclass(slots=True)
+class Metrics:
+    """Hold one operator's metrics; a second operator in one process has its own."""
+
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    passes: Counter = field(init=False)
+    pass_seconds: Histogram = field(init=False)
+    writes: Counter = field(init=False)
+    queue_depth: Gauge = field(init=False)
+    open_breakers: Gauge = field(init=False)
+    lease_held: Gauge = field(init=False)
+    workspaces: Gauge = field(init=False)
+    phase_seconds: Histogram = field(init=False)
+    _phases: dict[Hashable, str] = field(default_factory=dict)
+    _startups: dict[Hashable, frozenset[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Register every metric once."""
+        registry = self.registry
+        ProcessCollector(registry=registry)
+        registry.register(PLATFORM_COLLECTOR)
+        self.passes = Counter(
+            "atelier_passes",
+            "Passes over a Workspace, by outcome: done, or the type of the error.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.pass_seconds = Histogram(
+            "atelier_pass_seconds",
+            "Time of one pass over a Workspace.",
+            buckets=PASS_BUCKETS,
+            registry=registry,
+        )
+        self.writes = Counter(
+            "atelier_writes", "Writes to the API server.", ["verb", "kind"], registry=registry
+        )
+        self.queue_depth = Gauge(
+            "atelier_queue_depth", "Workspaces that wait for a pass.", registry=registry
+        )
+        self.open_breakers = Gauge(
+            "atelier_open_breakers",
+            "Workspaces whose passes keep failing and are slowed down.",
+            registry=registry,
+        )
+        self.lease_held = Gauge(
+            "atelier_lease_held", "1 while this process may write.", registry=registry
+        )
+        self.workspaces = Gauge(
+            "atelier_workspaces", "Workspaces by phase.", ["phase"], registry=registry
+        )
+        self.phase_seconds = Histogram(
+            "atelier_startup_phase_seconds",
+            "Time that a Workspace spent in each phase of its start.",
+            ["phase"],
+            buckets=PHASE_BUCKETS,
+            registry=registry,
+        )
+
+    def count_write(self, verb: str, kind: str) -> None:
+        """Count one write."""
+        self.writes.labels(verb=verb, kind=kind).inc()
+
+    def show_phase(self, key: Hashable, phase: str | None) -> None:
+        """Move a Workspace to the phase that it is in; None forgets it."""
+        if phase is None:
+            self._phases.pop(key, None)
+            self._startups.pop(key, None)
+        else:
+            self._phases[key] = phase
+        tally = Tally(self._phases.values())
+        self.workspaces.clear()
+        for name, number in tally.items():
+            self.workspaces.labels(phase=name).set(number)
+
+    def show_startup(self, key: Hashable, seconds: Mapping[str, float]) -> None:
+        """Record each ended phase of a start once in the life of this process."""
+        known = self._startups.get(key)
+        if known is not None:
+            for phase in seconds.keys() - known:
+                self.phase_seconds.labels(phase=phase).observe(seconds[phase])
+        self._startups[key] = frozenset(seconds)
+
+    def page(self) -> bytes:
+        """Return everything in the text format of Prometheus."""
+        return generate_latest(self.registry)

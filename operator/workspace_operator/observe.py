@@ -1,0 +1,120 @@
+"""
+Read everything that one Workspace is made of, freshly and at the same time.
+
+Invariant: what was read is what the API server held when the pass began, never what a cache holds.
+A kind that the cluster does not serve (NodeClaims, where nodes are brought) counts as empty.
+Must not write or decide.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from workspace_operator.api import Workspace, WorkspaceStatus
+from workspace_operator.cluster import Cluster, Gone, Kind, Manifest
+from workspace_operator.cluster.kinds import DEPLOYMENT, NODE, NODE_CLAIM, POD, SERVICE
+from workspace_operator.model_probe import ModelProbe, by_readiness
+from workspace_operator.objects.metadata import (
+    WORKSPACE_LABEL,
+    WORKSPACE_NAMESPACE_LABEL,
+    Identity,
+)
+from workspace_operator.settings import NodeProvisioner, Probe, Settings
+from workspace_operator.snapshot import ModelAnswer, NodeClaim, Pod, Snapshot
+from workspace_operator.snapshot.reading import section, text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observer:
+    """Read the cluster for one Workspace at a time."""
+
+    cluster: Cluster
+    settings: Settings
+    probe: ModelProbe
+
+    async def observe(
+        self, owner: Identity, status: WorkspaceStatus, workspace: Workspace | None
+    ) -> Snapshot:
+        """
+        Return what the cluster holds for a Workspace.
+
+        Args:
+            owner: Whose objects to look for.
+            status: What was reported last; it remembers the names of claims.
+            workspace: Its parsed form, or None where it cannot be read or is on its way out; then
+                neither nodes nor answers are asked for.
+
+        """
+        (claims, nodes), deployment, service, (pods, answers) = await asyncio.gather(
+            self._claims_and_nodes(owner, status, workspace),
+            self.cluster.find(DEPLOYMENT, owner.name, owner.namespace),
+            self.cluster.find(SERVICE, owner.name, owner.namespace),
+            self._pods_and_answers(owner, asked=workspace is not None),
+        )
+        return Snapshot.parse(
+            node_claims=claims,
+            nodes=nodes,
+            deployment=deployment,
+            service=service,
+            pods=pods,
+            answers=answers,
+        )
+
+    async def _claims_and_nodes(
+        self, owner: Identity, status: WorkspaceStatus, workspace: Workspace | None
+    ) -> tuple[list[Manifest], list[Manifest]]:
+        if workspace is not None and self.settings.node_provisioner is NodeProvisioner.BYO:
+            return [], await self.cluster.list(NODE, labels=label_selector(workspace))
+        claims = await self._claims(owner, status)
+        if workspace is None:
+            return claims, []
+        names = {NodeClaim.parse(claim).node_name for claim in claims} - {""}
+        return claims, await self._find_all(NODE, names)
+
+    async def _claims(self, owner: Identity, status: WorkspaceStatus) -> list[Manifest]:
+        """Find claims by label, and by the names that status remembers, labels or not."""
+        try:
+            found = await self.cluster.list(
+                NODE_CLAIM, labels=claim_selector(owner.namespace, owner.name)
+            )
+        except Gone:
+            return []
+        known = {text(section(claim, "metadata").get("name")) for claim in found}
+        remembered = {attempt.claim for attempt in status.node_attempts if attempt.claim} - known
+        return [*found, *await self._find_all(NODE_CLAIM, remembered)]
+
+    async def _find_all(self, kind: Kind, names: Iterable[str]) -> list[Manifest]:
+        found = await asyncio.gather(*(self.cluster.find(kind, name) for name in sorted(names)))
+        return [manifest for manifest in found if manifest is not None]
+
+    async def _pods_and_answers(
+        self, owner: Identity, *, asked: bool
+    ) -> tuple[list[Manifest], dict[str, ModelAnswer]]:
+        labels = f"{WORKSPACE_LABEL}={owner.name}"
+        manifests = await self.cluster.list(POD, namespace=owner.namespace, labels=labels)
+        pods = [Pod.parse(manifest) for manifest in manifests] if asked else []
+        if self.settings.probe is Probe.READINESS:
+            return manifests, by_readiness(pods)
+        return manifests, await self.probe.answers(pods)
+
+
+def claim_selector(namespace: str, name: str) -> str:
+    """Spell the label selector of a Workspace's NodeClaims."""
+    return f"{WORKSPACE_LABEL}={name},{WORKSPACE_NAMESPACE_LABEL}={namespace}"
+
+
+def label_selector(workspace: Workspace) -> str:
+    """Spell a Workspace's label selector as the API's query parameter does."""
+    selector = workspace.resource.label_selector
+    terms = [f"{key}={value}" for key, value in sorted(selector.match_labels.items())]
+    for each in selector.match_expressions:
+        values = ",".join(each.values)
+        terms.append(
+            {
+                "In": f"{each.key} in ({values})",
+                "NotIn": f"{each.key} notin ({values})",
+                "Exists": each.key,
+                "DoesNotExist": f"!{each.key}",
+            }[each.operator]
+        )
+    return ",".join(terms)

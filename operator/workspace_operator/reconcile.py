@@ -1,0 +1,206 @@
+"""
+Bring one Workspace a step closer to what it asks for: the page to read first.
+
+    parse    what the user wrote, or which field is wrong            api
+    plan     nodes, GPUs, memory, image: before anything is bought   plan
+    observe  fresh reads of everything that belongs to it            observe
+    desire   the objects that should exist now                       objects
+    change   what differs from what exists                           changes
+    write    finalizer first, then claims, Service, Deployment       cluster
+    report   conditions, the ledger of the start, the endpoint       status
+
+A pass remembers nothing: whatever it is interrupted by, the next one reads again and goes on, and a
+pass that finds nothing to change writes nothing. The finalizer stands before the first NodeClaim,
+since no owner reference can hold a cluster-scoped object, and it goes after the last.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from model_presets.catalog import Catalog, UnknownPreset
+
+from workspace_operator.api import FINALIZER, InvalidSpec, Workspace, parse
+from workspace_operator.api.parse import parse_status
+from workspace_operator.changes import Changes, changes, deletion_changes, may_release
+from workspace_operator.cluster import Cluster, Forbidden, Gone, Invalid, Manifest
+from workspace_operator.cluster.kinds import KINDS, NODE_CLAIM, WORKSPACE
+from workspace_operator.metrics import Metrics
+from workspace_operator.objects import desired_objects
+from workspace_operator.objects.metadata import Identity
+from workspace_operator.observe import Observer, claim_selector
+from workspace_operator.plan import Plan, PlanError, plan, refuse_what_is_not_offered
+from workspace_operator.reporter import Reporter
+from workspace_operator.settings import Settings
+from workspace_operator.snapshot import Snapshot
+from workspace_operator.status import Outcome, report, report_invalid, requeue_after_seconds
+from workspace_operator.wake import Key, owner_uid
+
+logger = logging.getLogger(__name__)
+
+# Deletions of claims arrive as events; this is for the one that is lost.
+DELETION_POLL_SECONDS = 5.0
+
+Refusal = Forbidden | Gone | Invalid
+
+
+def utc_now() -> datetime:
+    """Return the present."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciler:
+    """Do one pass over one Workspace; the queue sees to it that there is only one at a time."""
+
+    cluster: Cluster
+    catalog: Catalog
+    settings: Settings
+    observer: Observer
+    reporter: Reporter
+    metrics: Metrics
+    clock: Callable[[], datetime] = utc_now
+
+    async def __call__(self, key: Key) -> float | None:
+        """
+        Do one pass.
+
+        Returns:
+            Seconds until the next one, or None where only an event can bring news.
+
+        """
+        began = time.monotonic()
+        outcome = "done"
+        try:
+            return await self._pass(key)
+        except Exception as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            self.metrics.passes.labels(outcome=outcome).inc()
+            self.metrics.pass_seconds.observe(time.monotonic() - began)
+
+    async def _pass(self, key: Key) -> float | None:
+        body = await self.cluster.find(WORKSPACE, key.name, key.namespace)
+        if body is None:
+            await self._collect_orphans(key)
+            return None
+        if body["metadata"].get("deletionTimestamp"):
+            return await self._let_go(key, body)
+        try:
+            workspace = parse(body)
+        except InvalidSpec as problem:
+            await self._explain(key, body, problem)
+            return None
+        return await self._bring_closer(key, body, workspace)
+
+    async def _bring_closer(self, key: Key, body: Manifest, workspace: Workspace) -> float:
+        now = self.clock()
+        outcome = self._decide(workspace)
+        owner = _identity(body)
+        snapshot = await self.observer.observe(owner, workspace.status, workspace)
+        refusal = None
+        if isinstance(outcome, Plan):
+            wanted = desired_objects(workspace, outcome, snapshot, self.settings, now)
+            todo = changes(workspace, outcome, wanted, snapshot, now)
+            refusal = await self._write(body, todo)
+        status = report(workspace, outcome, snapshot, now, fault=refusal.message if refusal else "")
+        await self.reporter.write(key, body, status)
+        if refusal is not None:
+            raise refusal
+        return requeue_after_seconds(status, now, self.settings)
+
+    def _decide(self, workspace: Workspace) -> Outcome:
+        """Plan, or say why there is no plan."""
+        try:
+            refuse_what_is_not_offered(workspace)
+            return plan(workspace, self.catalog.get(_preset_name(workspace)), self.settings)
+        except (PlanError, UnknownPreset) as problem:
+            return problem
+
+    async def _write(self, body: Manifest, todo: Changes) -> Refusal | None:
+        """
+        Write what differs, in order, and stop at the first refusal.
+
+        Returns:
+            The refusal, for the status to show; None where everything was written.
+
+        Raises:
+            ClusterError: The API server is out of reach or somebody else wrote: try again soon.
+
+        """
+        try:
+            if todo and FINALIZER not in _finalizers(body):
+                held = await self.cluster.set_finalizers(body, (*_finalizers(body), FINALIZER))
+                body["metadata"] = held["metadata"]
+            for manifest in todo.apply:
+                await self.cluster.apply(manifest)
+            for gone in todo.delete:
+                kind = KINDS[gone.api_version, gone.kind]
+                await self.cluster.delete(kind, gone.name, gone.namespace, gone.uid)
+        except (Forbidden, Gone, Invalid) as refusal:
+            return refusal
+        return None
+
+    async def _explain(self, key: Key, body: Manifest, problem: InvalidSpec) -> None:
+        """Tell what is wrong with the manifest; what runs is left alone until it is corrected."""
+        before = parse_status(body.get("status"))
+        generation = body["metadata"].get("generation", 0)
+        status = report_invalid(problem, generation, before, self.clock())
+        await self.reporter.write(key, body, status)
+
+    async def _let_go(self, key: Key, body: Manifest) -> float | None:
+        """Delete what the Workspace has, and release it when its machines are gone."""
+        owner = _identity(body)
+        if FINALIZER not in _finalizers(body):
+            return None
+        snapshot = await self.observer.observe(owner, parse_status(body.get("status")), None)
+        refusal = await self._write(body, deletion_changes(owner, snapshot))
+        if refusal is not None:
+            raise refusal
+        if may_release(owner, snapshot):
+            others = tuple(each for each in _finalizers(body) if each != FINALIZER)
+            await self.cluster.set_finalizers(body, others)
+            self.reporter.forget(key)
+            return None
+        await self._report_deletion(key, body, snapshot)
+        return DELETION_POLL_SECONDS
+
+    async def _report_deletion(self, key: Key, body: Manifest, snapshot: Snapshot) -> None:
+        try:
+            workspace = parse(body)
+        except InvalidSpec:
+            return
+        outcome = self._decide(workspace)
+        await self.reporter.write(key, body, report(workspace, outcome, snapshot, self.clock()))
+
+    async def _collect_orphans(self, key: Key) -> None:
+        """Delete the machines of a Workspace that is gone: nobody else would."""
+        self.reporter.forget(key)
+        try:
+            claims = await self.cluster.list(
+                NODE_CLAIM, labels=claim_selector(key.namespace, key.name)
+            )
+        except Gone:
+            return
+        for claim in claims:
+            metadata = claim["metadata"]
+            if owner_uid(claim) is not None and not metadata.get("deletionTimestamp"):
+                logger.warning("orphan deleted", extra={"key": str(key), "claim": metadata["name"]})
+                await self.cluster.delete(NODE_CLAIM, metadata["name"], None, metadata["uid"])
+
+
+def _identity(body: Manifest) -> Identity:
+    metadata = body["metadata"]
+    return Identity(name=metadata["name"], namespace=metadata["namespace"], uid=metadata["uid"])
+
+
+def _finalizers(body: Manifest) -> tuple[str, ...]:
+    return tuple(body["metadata"].get("finalizers") or ())
+
+
+def _preset_name(workspace: Workspace) -> str:
+    preset = workspace.inference.preset if workspace.inference else None
+    return preset.name if preset else ""

@@ -1,0 +1,210 @@
+"""
+Join the parts and run them until told to stop.
+
+A follower serves its health and waits for the Lease. The holder watches (kopf), works (the queue),
+sweeps, and renews; as soon as one of the four ends, for whatever reason, all end, and the process
+with them. That is cheap and safe, since nothing is remembered outside the cluster.
+
+Must not read the environment: `__main__` does.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import kopf
+from model_presets.catalog import Catalog
+
+from workspace_operator import handlers
+from workspace_operator.cluster import (
+    ApiServer,
+    ClusterError,
+    Connection,
+    Forbidden,
+    Gone,
+    Throttled,
+)
+from workspace_operator.cluster.kinds import WORKSPACE
+from workspace_operator.lease import Lease, new_identity
+from workspace_operator.metrics import Metrics
+from workspace_operator.model_probe import ModelProbe
+from workspace_operator.observe import Observer
+from workspace_operator.reconcile import Reconciler, utc_now
+from workspace_operator.reporter import Reporter
+from workspace_operator.settings import Settings
+from workspace_operator.sweep import Sweep
+from workspace_operator.wake import Key, Wake
+from workspace_operator.web import Health, serve
+from workspace_operator.work_queue import WorkQueue
+
+logger = logging.getLogger(__name__)
+
+WORKERS = 16
+FORBIDDEN_PAUSE_SECONDS = 30.0
+
+
+class BadStart(Exception):  # noqa: N818 - reads as what happened
+    """Say in one sentence why the operator cannot start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Hold what runs while this process is the one that writes."""
+
+    connection: Connection
+    lease: Lease
+    probe: ModelProbe
+    queue: WorkQueue[Key]
+    sweep: Sweep
+    wake: Wake
+
+
+async def run(settings: Settings, catalog: Catalog) -> None:
+    """
+    Run one operator until SIGTERM or SIGINT.
+
+    Raises:
+        BadStart: The cluster is not ready for it.
+        LeaseLost: Another process took over, or the API server was gone for too long.
+        NoCredentials: No cluster is named.
+        OSError: A port is taken.
+
+    """
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    metrics = Metrics()
+    health = Health(stale_seconds=max(180.0, 3.0 * settings.resync_seconds))
+    connection = Connection(settings.kubeconfig, on_answer=health.beat)
+    await connection.open()
+    parts = _assemble(settings, catalog, connection, metrics)
+    try:
+        async with serve(
+            health=health,
+            health_port=settings.health_port,
+            metrics=metrics.page,
+            metrics_port=settings.metrics_port,
+        ):
+            await _unless(stop, _check_definition(parts.lease))
+            await _unless(stop, _lead(settings, parts, stop))
+    finally:
+        await parts.probe.close()
+        await connection.close()
+    logger.info("stopped")
+
+
+def _assemble(
+    settings: Settings, catalog: Catalog, connection: Connection, metrics: Metrics
+) -> Parts:
+    lease = Lease(
+        cluster=ApiServer(connection, guard=_always, count_write=metrics.count_write),
+        namespace=settings.namespace,
+        name=settings.lease_name,
+        identity=new_identity(settings.pod_name),
+    )
+    guard = lease.check if settings.leader_election else _always
+    cluster = ApiServer(connection, guard=guard, count_write=metrics.count_write)
+    probe = ModelProbe(interval_seconds=settings.probe_interval_seconds)
+    reconciler = Reconciler(
+        cluster=cluster,
+        catalog=catalog,
+        settings=settings,
+        observer=Observer(cluster=cluster, settings=settings, probe=probe),
+        reporter=Reporter(
+            cluster=cluster, metrics=metrics, instance=settings.pod_name, clock=utc_now
+        ),
+        metrics=metrics,
+    )
+    queue = WorkQueue(reconciler, workers=WORKERS, least_pause=_least_pause)
+    metrics.queue_depth.set_function(lambda: len(queue))
+    metrics.open_breakers.set_function(lambda: queue.open_breakers)
+    metrics.lease_held.set_function(lambda: lease.is_held)
+    return Parts(
+        connection=connection,
+        lease=lease,
+        probe=probe,
+        queue=queue,
+        sweep=Sweep(cluster=cluster, add=queue.add),
+        wake=Wake(queue.add),
+    )
+
+
+async def _lead(settings: Settings, parts: Parts, stop: asyncio.Event) -> None:
+    """Wait for the Lease, then work until something ends."""
+    if settings.leader_election:
+        await parts.lease.acquire()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(parts.queue.run(), name="queue")
+            group.create_task(parts.sweep.run(settings.resync_seconds), name="sweep")
+            if settings.leader_election:
+                group.create_task(parts.lease.keep(), name="lease")
+            await _watch(settings, parts, stop)
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from None
+    finally:
+        await parts.lease.release()
+
+
+async def _watch(settings: Settings, parts: Parts, stop: asyncio.Event) -> None:
+    """Let kopf watch until it fails; it ends on its own only on an error it cannot survive."""
+    others = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
+        registry=handlers.watches(
+            parts.wake, parts.connection.fresh_configuration, settings.node_provisioner
+        ),
+        settings=handlers.watching(settings.node_provisioner),
+        clusterwide=True,
+        standalone=True,
+    )
+    _stop_on_signals(stop)  # kopf has just put its own handlers in place of ours
+    await kopf.run_tasks(tasks, ignored=others)
+    message = "the watches ended; the log has the reason"
+    raise BadStart(message)
+
+
+async def _check_definition(lease: Lease) -> None:
+    try:
+        await lease.cluster.list(WORKSPACE)
+    except Gone:
+        message = (
+            "this cluster does not know kaito.sh/v1beta1 Workspaces; "
+            "install the CustomResourceDefinition, which the chart atelier brings"
+        )
+        raise BadStart(message) from None
+    except ClusterError as error:
+        message = f"the API server cannot be used: {error}"
+        raise BadStart(message) from error
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work, or cancel it and return as soon as a stop is asked for."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.wait({working})
+    if not working.cancelled():
+        working.result()
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+
+def _least_pause(error: Exception) -> float:
+    """Return how long an error asks us to stay away."""
+    if isinstance(error, Throttled):
+        return error.retry_after_seconds
+    return FORBIDDEN_PAUSE_SECONDS if isinstance(error, Forbidden) else 0.0
+
+
+def _always() -> None:
+    """Let every write pass."""

@@ -1,0 +1,89 @@
+"""
+Find what no event told us, once a minute: the net below everything else.
+
+A watch can lose a deletion for good, and a NodeClaim whose Workspace is gone has nobody left to
+name it in an event: it is a GPU that burns money. Each sweep lists everything of ours, and wakes
+the keys whose objects are not what they were at the sweep before, and the keys of claims
+without Workspace.
+
+Must not write: what it wakes is looked at freshly, and decided there.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from workspace_operator.cluster import Cluster, ClusterError, Gone, Kind, Manifest
+from workspace_operator.cluster.kinds import DEPLOYMENT, NODE_CLAIM, SERVICE, WORKSPACE
+from workspace_operator.objects.metadata import WORKSPACE_LABEL
+from workspace_operator.wake import Key, key_of, owner_of, owner_uid
+
+logger = logging.getLogger(__name__)
+
+Look = frozenset[tuple[str, str]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Sweep:
+    """Compare what the cluster holds with what it held a sweep ago."""
+
+    cluster: Cluster
+    add: Callable[[Key], None]
+    _before: dict[Key, Look] = field(default_factory=dict)
+
+    async def run(self, every_seconds: float) -> None:
+        """Sweep until cancelled; an API server that does not answer is asked next time."""
+        while True:
+            try:
+                await self.once()
+            except ClusterError as error:
+                logger.warning("sweep failed", extra={"error": str(error)})
+            await asyncio.sleep(every_seconds)
+
+    async def once(self) -> None:
+        """Look at everything once."""
+        workspaces, claims, deployments, services = await asyncio.gather(
+            self.cluster.list(WORKSPACE),
+            self._owned(NODE_CLAIM),
+            self._owned(DEPLOYMENT),
+            self._owned(SERVICE),
+        )
+        living = {key_of(workspace) for workspace in workspaces}
+        lives = {workspace["metadata"]["uid"] for workspace in workspaces}
+        orphans = {
+            owner
+            for claim in claims
+            if (owner := owner_of(claim)) is not None and owner_uid(claim) not in {None, *lives}
+        }
+        now = _looks(workspaces, key_of)
+        for key, look in _looks([*claims, *deployments, *services], owner_of).items():
+            if key in living:
+                now[key] = now.get(key, frozenset()) | look
+        changed = {key for key, look in now.items() if self._before.get(key, look) != look}
+        for key in changed | orphans | (self._before.keys() - now.keys()):
+            self.add(key)
+        if orphans:
+            names = sorted(map(str, orphans))
+            logger.warning("node claims without workspace", extra={"keys": names})
+        self._before = now
+
+    async def _owned(self, kind: Kind) -> list[Manifest]:
+        try:
+            return await self.cluster.list(kind, labels=WORKSPACE_LABEL)
+        except Gone:
+            return []
+
+
+def _looks(
+    manifests: Iterable[Manifest], name: Callable[[Manifest], Key | None]
+) -> dict[Key, Look]:
+    """Summarize the objects of each key: which ones, in which version."""
+    found = defaultdict(set)
+    for manifest in manifests:
+        key = name(manifest)
+        if key is not None:
+            metadata = manifest["metadata"]
+            found[key].add((metadata["uid"], metadata["resourceVersion"]))
+    return {key: frozenset(look) for key, look in found.items()}

@@ -1,0 +1,113 @@
+"""
+Turn "this object changed" into "that Workspace is worth a look".
+
+Events are hints: they may be lost, late or doubled, so nothing is decided from them. An object
+names its Workspace by label. A node that the user brings names none; it concerns every Workspace
+whose labels it carries, and only when something changed that a pod could notice, since a kubelet
+reports itself all day.
+
+Must not import kopf or the cluster.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from workspace_operator.objects.metadata import (
+    UID_ANNOTATION,
+    WORKSPACE_LABEL,
+    WORKSPACE_NAMESPACE_LABEL,
+)
+from workspace_operator.snapshot import Manifest, Node
+from workspace_operator.snapshot.reading import section, strings, text
+
+
+class Key(NamedTuple):
+    """Name one Workspace."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """Read as kubectl users write it."""
+        return f"{self.namespace}/{self.name}"
+
+
+def key_of(workspace: Manifest) -> Key:
+    """Name the Workspace itself."""
+    metadata = section(workspace, "metadata")
+    return Key(text(metadata.get("namespace")), text(metadata.get("name")))
+
+
+def owner_of(body: Manifest) -> Key | None:
+    """Name the Workspace that an object belongs to by its labels, if any."""
+    metadata = section(body, "metadata")
+    labels = strings(metadata.get("labels"))
+    namespace = labels.get(WORKSPACE_NAMESPACE_LABEL) or text(metadata.get("namespace"))
+    name = labels.get(WORKSPACE_LABEL)
+    return Key(namespace, name) if namespace and name else None
+
+
+def owner_uid(claim: Manifest) -> str | None:
+    """Return the uid of the Workspace that a NodeClaim was made for; None if it is not ours."""
+    return strings(section(claim, "metadata", "annotations")).get(UID_ANNOTATION)
+
+
+@dataclass(slots=True)
+class Wake:
+    """Remember just enough of the events to know whom the next one concerns."""
+
+    add: Callable[[Key], None]
+    _selectors: dict[Key, dict[str, str]] = field(default_factory=dict)
+    _nodes: dict[str, Node] = field(default_factory=dict)
+
+    def workspace_changed(self, body: Manifest, *, deleted: bool) -> None:
+        """Look at the Workspace itself."""
+        key = key_of(body)
+        selector = section(body, "resource", "labelSelector")
+        self._selectors[key] = strings(selector.get("matchLabels"))
+        if deleted:
+            del self._selectors[key]
+        self.add(key)
+
+    def child_changed(self, body: Manifest) -> None:
+        """Look at the Workspace that the object belongs to."""
+        owner = owner_of(body)
+        if owner is not None:
+            self.add(owner)
+
+    def node_changed(self, body: Manifest, *, deleted: bool) -> None:
+        """Look at the Workspaces that the node serves, served, or could serve now."""
+        node = Node.parse(body)
+        before = self._nodes.pop(node.name, None)
+        if not deleted:
+            self._nodes[node.name] = node
+            if before is not None and _look(before) == _look(node):
+                return
+        for key in self._concerned(node, before or node):
+            self.add(key)
+
+    def _concerned(self, *looks: Node) -> set[Key]:
+        found = {
+            Key(node.labels[WORKSPACE_NAMESPACE_LABEL], node.labels[WORKSPACE_LABEL])
+            for node in looks
+            if {WORKSPACE_LABEL, WORKSPACE_NAMESPACE_LABEL} <= node.labels.keys()
+        }
+        return found | {
+            key
+            for key, labels in self._selectors.items()
+            if any(labels.items() <= node.labels.items() for node in looks)
+        }
+
+
+def _look(node: Node) -> tuple[object, ...]:
+    """Return what a pod could notice of a node."""
+    return (
+        node.ready,
+        node.deleting,
+        node.gpus,
+        node.unschedulable,
+        node.taints,
+        node.pressures,
+        node.labels,
+    )

@@ -1,0 +1,114 @@
+"""What no event told us is found a sweep later; what stands still wakes nobody."""
+
+from typing import Any
+
+from workspace_operator.cluster import Gone, Kind, Manifest
+from workspace_operator.cluster.kinds import NODE_CLAIM
+from workspace_operator.sweep import Sweep
+from workspace_operator.wake import Key
+
+
+class Shelf:
+    """A cluster that can only be listed."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, list[Manifest]] = {}
+        self.asked: list[tuple[str, str]] = []
+        self.serves_claims = True
+
+    async def list(
+        self, kind: Kind, *, namespace: str | None = None, labels: str = ""
+    ) -> list[Manifest]:
+        assert namespace is None
+        self.asked.append((kind.kind, labels))
+        if kind is NODE_CLAIM and not self.serves_claims:
+            request = "GET nodeclaims"
+            raise Gone(request, "not served")
+        return self.objects.get(kind.kind, [])
+
+
+def thing(name: str, version: int = 1, uid: str = "", **metadata: Any) -> Manifest:  # noqa: ANN401
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": "team",
+            "uid": uid or f"uid-{name}",
+            "resourceVersion": str(version),
+            **metadata,
+        }
+    }
+
+
+def claim(name: str, owner: str, owner_uid: str) -> Manifest:
+    labels = {"kaito.sh/workspace": owner, "kaito.sh/workspacenamespace": "team"}
+    return thing(name, labels=labels, annotations={"atelier.kaito.sh/workspace-uid": owner_uid})
+
+
+async def sweep_twice(shelf: Shelf, then: dict[str, list[Manifest]]) -> list[Key]:
+    woken: list[Key] = []
+    sweep = Sweep(cluster=shelf, add=woken.append)  # type: ignore[arg-type]  # it only lists
+    await sweep.once()
+    woken.clear()
+    shelf.objects |= then
+    await sweep.once()
+    return woken
+
+
+async def test_what_stands_still_wakes_nobody() -> None:
+    shelf = Shelf()
+    shelf.objects = {
+        "Workspace": [thing("a")],
+        "NodeClaim": [claim("c", "a", "uid-a")],
+        "Deployment": [thing("a", labels={"kaito.sh/workspace": "a"})],
+    }
+    assert await sweep_twice(shelf, {}) == []
+    assert ("Deployment", "kaito.sh/workspace") in shelf.asked, "only ours are listed"
+
+
+async def test_a_change_that_no_event_told_wakes_its_workspace() -> None:
+    shelf = Shelf()
+    labels = {"kaito.sh/workspace": "a"}
+    shelf.objects = {
+        "Workspace": [thing("a"), thing("b")],
+        "Deployment": [thing("a", labels=labels)],
+    }
+    changed = {"Deployment": [thing("a", version=2, labels=labels)]}
+    assert await sweep_twice(shelf, changed) == [Key("team", "a")]
+    assert await sweep_twice(shelf, {"Deployment": []}) == [Key("team", "a")]
+
+
+async def test_a_deletion_that_no_event_told_wakes_its_workspace() -> None:
+    shelf = Shelf()
+    shelf.objects = {"Workspace": [thing("a")]}
+    assert await sweep_twice(shelf, {"Workspace": []}) == [Key("team", "a")]
+
+
+async def test_a_claim_without_workspace_is_found_by_the_first_sweep_and_every_other() -> None:
+    shelf = Shelf()
+    shelf.objects = {"NodeClaim": [claim("c", "gone", "uid-gone")]}
+    woken: list[Key] = []
+    sweep = Sweep(cluster=shelf, add=woken.append)  # type: ignore[arg-type]  # it only lists
+    await sweep.once()
+    await sweep.once()
+    assert woken == [Key("team", "gone")] * 2
+
+
+async def test_a_claim_of_an_earlier_life_of_the_workspace_is_found() -> None:
+    shelf = Shelf()
+    shelf.objects = {"Workspace": [thing("a", uid="new")], "NodeClaim": [claim("c", "a", "old")]}
+    assert await sweep_twice(shelf, {}) == [Key("team", "a")]
+
+
+async def test_a_claim_of_another_maker_is_left_alone() -> None:
+    shelf = Shelf()
+    foreign = claim("c", "gone", "x")
+    foreign["metadata"]["annotations"] = {}
+    shelf.objects = {"NodeClaim": [foreign]}
+    assert await sweep_twice(shelf, {}) == []
+
+
+async def test_a_cluster_without_node_claims_is_swept_too() -> None:
+    shelf = Shelf()
+    shelf.serves_claims = False
+    shelf.objects = {"Workspace": [thing("a")]}
+    assert await sweep_twice(shelf, {"Workspace": [thing("a", version=2)]}) == [Key("team", "a")]

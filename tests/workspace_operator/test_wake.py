@@ -1,0 +1,101 @@
+"""Which Workspaces an object concerns, and which changes of a node are worth a look."""
+
+from typing import Any
+
+from workspace_operator.wake import Key, Wake, key_of, owner_of, owner_uid
+
+MISTRAL = Key("team", "mistral")
+OURS = {"kaito.sh/workspace": "mistral", "kaito.sh/workspacenamespace": "team"}
+
+
+def workspace(name: str = "mistral", **labels: str) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "team", "name": name},
+        "resource": {"labelSelector": {"matchLabels": labels}},
+    }
+
+
+def node(name: str = "n1", *, ready: str = "True", **labels: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "labels": labels},
+        "status": {"conditions": [{"type": "Ready", "status": ready}]},
+    }
+
+
+def test_a_workspace_names_itself() -> None:
+    assert key_of(workspace()) == MISTRAL
+    assert str(MISTRAL) == "team/mistral"
+
+
+def test_a_child_names_its_workspace_by_label() -> None:
+    in_namespace = {"metadata": {"namespace": "team", "labels": {"kaito.sh/workspace": "mistral"}}}
+    assert owner_of(in_namespace) == MISTRAL
+    assert owner_of({"metadata": {"labels": OURS}}) == MISTRAL
+    assert owner_of({"metadata": {"namespace": "team", "labels": {"app": "x"}}}) is None
+    assert owner_of({"metadata": {}}) is None
+    assert owner_of({}) is None
+
+
+def test_a_claim_of_another_maker_has_no_owner_of_ours() -> None:
+    ours = {"metadata": {"annotations": {"atelier.kaito.sh/workspace-uid": "u1"}}}
+    assert owner_uid(ours) == "u1"
+    assert owner_uid({"metadata": {"labels": OURS}}) is None
+
+
+def test_a_child_without_workspace_wakes_nobody() -> None:
+    woken: list[Key] = []
+    Wake(woken.append).child_changed({"metadata": {"name": "x"}})
+    assert woken == []
+
+
+def test_a_node_wakes_the_workspace_that_it_was_made_for() -> None:
+    woken: list[Key] = []
+    Wake(woken.append).node_changed(node(**OURS), deleted=False)
+    assert woken == [MISTRAL]
+
+
+def test_a_brought_node_wakes_the_workspaces_whose_labels_it_carries() -> None:
+    woken: list[Key] = []
+    wake = Wake(woken.append)
+    wake.workspace_changed(workspace(apps="mistral"), deleted=False)
+    wake.workspace_changed(workspace("other", apps="other"), deleted=False)
+    woken.clear()
+    wake.node_changed(node(apps="mistral", zone="a"), deleted=False)
+    assert woken == [MISTRAL]
+
+
+def test_a_heartbeat_wakes_nobody_and_a_change_does() -> None:
+    woken: list[Key] = []
+    wake = Wake(woken.append)
+    wake.node_changed(node(**OURS), deleted=False)
+    woken.clear()
+    beat = node(**OURS)
+    beat["status"]["conditions"][0]["lastHeartbeatTime"] = "2026-01-01T00:00:00Z"
+    wake.node_changed(beat, deleted=False)
+    assert woken == []
+    wake.node_changed(node(ready="Unknown", **OURS), deleted=False)
+    assert woken == [MISTRAL]
+
+
+def test_a_node_that_goes_or_loses_its_label_wakes_whom_it_served() -> None:
+    woken: list[Key] = []
+    wake = Wake(woken.append)
+    wake.workspace_changed(workspace(apps="mistral"), deleted=False)
+    wake.node_changed(node(apps="mistral"), deleted=False)
+    woken.clear()
+    wake.node_changed(node(), deleted=False)
+    assert woken == [MISTRAL]
+    wake.node_changed(node(apps="mistral"), deleted=False)
+    woken.clear()
+    wake.node_changed(node(apps="mistral"), deleted=True)
+    assert woken == [MISTRAL]
+
+
+def test_a_deleted_workspace_is_looked_at_once_more_and_forgotten() -> None:
+    woken: list[Key] = []
+    wake = Wake(woken.append)
+    wake.workspace_changed(workspace(apps="mistral"), deleted=False)
+    wake.workspace_changed(workspace(apps="mistral"), deleted=True)
+    assert woken == [MISTRAL, MISTRAL]
+    wake.node_changed(node(apps="mistral"), deleted=False)
+    assert woken == [MISTRAL, MISTRAL]

@@ -1,0 +1,133 @@
+"""
+The scheduler and the kubelet, played: a pod of ours lands on a node with a GPU and runs a `Model`.
+
+Kept from the real ones: a pod stays Pending without a node that carries the labels it asks for, the
+container is started before it is ready, and a deleted pod is gone only when its server is.
+"""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+
+from tests.world.api import Api, ApiError, Manifest
+from tests.world.cloud import condition, now
+from tests.world.model import Model
+
+OURS = "labelSelector=kaito.sh/workspace"
+NOW = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
+
+
+@dataclass(slots=True)
+class Kubelet:
+    """Run every pod of ours; `phase` is the state in which new models start."""
+
+    api: Api
+    phase: str = "ready"
+    models: dict[str, Model] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        running: dict[str, asyncio.Task[None]] = {}
+        try:
+            async with asyncio.TaskGroup() as group:
+                async for change, pod in self.api.watch("/api/v1/pods", OURS):
+                    uid = pod["metadata"]["uid"]
+                    gone = change == "DELETED" or pod["metadata"].get("deletionTimestamp")
+                    if not gone and uid not in running:
+                        running[uid] = group.create_task(self._run(pod))
+                    elif gone:
+                        if uid in running:
+                            running.pop(uid).cancel()
+                        if change != "DELETED":
+                            await self.api.delete(_path(pod), NOW)
+        finally:
+            for model in self.models.values():
+                await model.stop()
+
+    async def _run(self, pod: Manifest) -> None:
+        name = pod["metadata"]["name"]
+        model = Model()
+        model.phase = self.phase
+        with contextlib.suppress(ApiError):
+            try:
+                await self._place(pod)
+                await model.start()
+                self.models[name] = model
+                await self._report(pod, model)
+            finally:
+                self.models.pop(name, None)
+                await model.stop()
+
+    async def _place(self, pod: Manifest) -> None:
+        while True:
+            for node in await self.api.items("/api/v1/nodes"):
+                if _fits(pod, node):
+                    metadata = pod["metadata"]
+                    binding = {
+                        "apiVersion": "v1",
+                        "kind": "Binding",
+                        "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
+                        "target": {"kind": "Node", "name": node["metadata"]["name"]},
+                    }
+                    await self.api.create(f"{_path(pod)}/binding", binding)
+                    return
+            await asyncio.sleep(0.1)
+
+    async def _report(self, pod: Manifest, model: Model) -> None:
+        """Write the pod's status whenever the model's readiness has changed."""
+        started = now()
+        reported: bool | None = None
+        while True:
+            if model.ready != reported:
+                reported = model.ready
+                await self.api.merge(f"{_path(pod)}/status", _status(pod, model, started))
+            await asyncio.sleep(0.05)
+
+
+def _path(pod: Manifest) -> str:
+    metadata = pod["metadata"]
+    return f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
+
+
+def _fits(pod: Manifest, node: Manifest) -> bool:
+    """Evaluate the one term of the pod's node affinity that we write: every label is In a list."""
+    affinity = pod["spec"].get("affinity", {}).get("nodeAffinity", {})
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution", {})
+    labels = node["metadata"].get("labels", {})
+    return any(
+        all(
+            labels.get(each["key"]) in each["values"]
+            for each in term.get("matchExpressions", [])
+            if each["operator"] == "In"
+        )
+        for term in required.get("nodeSelectorTerms", [{}])
+    )
+
+
+def _status(pod: Manifest, model: Model, started: str) -> Manifest:
+    ready = "True" if model.ready else "False"
+    container = pod["spec"]["containers"][0]
+    return {
+        "status": {
+            "phase": "Running",
+            "podIP": model.address,
+            "podIPs": [{"ip": model.address}],
+            "startTime": started,
+            "conditions": [
+                condition("PodScheduled", "True"),
+                condition("Initialized", "True"),
+                condition("ContainersReady", ready),
+                condition("Ready", ready),
+            ],
+            "containerStatuses": [
+                {
+                    "name": container["name"],
+                    "image": container["image"],
+                    "imageID": "",
+                    "ready": model.ready,
+                    "restartCount": 0,
+                    "started": True,
+                    "state": {"running": {"startedAt": started}},
+                }
+            ],
+        }
+    }

@@ -1,0 +1,66 @@
+"""The model in a pod, played: a real HTTP server that speaks the contract (architecture.md)."""
+
+import ipaddress
+import secrets
+from typing import Any
+
+from aiohttp import web
+
+PORT = 5000
+
+
+class Model:
+    """Listen on an address of one's own, and be in whatever state the test wants."""
+
+    def __init__(self, name: str = "mistral-7b-instruct") -> None:
+        self.name = name
+        self.phase = "ready"
+        self.tokens = 0
+        self.answers_tokens = True
+        self.address = str(ipaddress.IPv4Address("127.0.0.0") + 256 + secrets.randbelow(2**23))
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.phase == "ready"
+
+    async def start(self) -> None:
+        application = web.Application()
+        application.router.add_get("/ready", self._ready)
+        application.router.add_get("/health", self._health)
+        application.router.add_post("/v1/completions", self._complete)
+        self._runner = web.AppRunner(application, shutdown_timeout=0)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self.address, PORT).start()
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def state(self) -> dict[str, Any]:
+        loaded = 0 if self.phase in {"starting", "loading"} else 14_483_464_192
+        seconds = {"import": 3.2}
+        if self.ready:
+            seconds |= {"load": 9.1, "first_token": 0.4}
+        return {
+            "ready": self.ready,
+            "phase": self.phase,
+            "model": {"name": self.name, "revision": "9ab9e76e2b09f9f29ea2d56aa5bd139e4445c59e"},
+            "progress": {"bytes_loaded": loaded, "bytes_total": 14_483_464_192},
+            "seconds": seconds,
+            "error": None,
+        }
+
+    async def _ready(self, _request: web.Request) -> web.Response:
+        return web.json_response(self.state(), status=200 if self.ready else 503)
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        return web.json_response({})
+
+    async def _complete(self, request: web.Request) -> web.Response:
+        await request.json()
+        if not (self.ready and self.answers_tokens):
+            return web.json_response({"error": {"message": "not now"}}, status=503)
+        self.tokens += 1
+        return web.json_response({"choices": [{"text": "!"}]})
