@@ -5,6 +5,7 @@ What the tests import stands here; the rest of the package is how it is done.
 """
 
 from tests.cluster.binaries import binary, ensure
+from tests.cluster.contexts import ForeignContextError, require_own_context
 from tests.cluster.control_plane import CommandError, ControlPlane, control_plane
 from tests.cluster.karpenter import (
     karpenter,
@@ -16,6 +17,7 @@ from tests.cluster.karpenter import (
 __all__ = [
     "CommandError",
     "ControlPlane",
+    "ForeignContextError",
     "binary",
     "control_plane",
     "ensure",
@@ -23,4 +25,5 @@ __all__ = [
     "karpenter_crds",
     "make_node_ready",
     "node_of_claim",
+    "require_own_context",
 ]

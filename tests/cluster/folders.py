@@ -37,12 +37,18 @@ class Cluster:
     directory: Path
     owner_pid: int | None
     owner_identity: str | None
+    owner_place: str = ""
 
     def is_abandoned(self) -> bool:
         """Tell whether the process that owned it is gone."""
-        return (
-            self.owner_pid is not None and process_identity(self.owner_pid) != self.owner_identity
-        )
+        if self.owner_pid is None or self.owner_place != place():
+            return False
+        return process_identity(self.owner_pid) != self.owner_identity
+
+
+def place() -> str:
+    """Return where our pids mean something: containers and hosts may share a cache folder."""
+    return f"{os.uname().nodename} {Path('/proc/self/ns/pid').readlink()}"
 
 
 def create(name: str, *, size: str, owned: bool) -> Path:
@@ -65,6 +71,7 @@ def create(name: str, *, size: str, owned: bool) -> Path:
         "size": size,
         "owner_pid": pid,
         "owner_identity": process_identity(pid) if pid is not None else None,
+        "owner_place": place(),
     }
     partial = directory / f"{DESCRIPTION}.partial"
     partial.write_text(json.dumps(description))

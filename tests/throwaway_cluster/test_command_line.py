@@ -1,5 +1,6 @@
 """`python -m tests.cluster`: up in one process, down in another, nothing left."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import ControlPlane
+from tests.cluster.__main__ import build_parser
 from tests.cluster.contexts import target
+from tests.cluster.go_modules import TOOLS
 from tests.cluster.surroundings import clusters_directory
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +94,35 @@ def test_every_command_explains_itself(command: str) -> None:
     done = cluster(*command.split(), "--help")
     assert done.returncode == 0
     assert "usage: python -m tests.cluster" in done.stdout
+
+
+def test_every_command_and_option_is_in_the_documentation() -> None:
+    text = (ROOT / "docs" / "cluster.md").read_text()
+    (commands,) = (
+        action.choices
+        for action in build_parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    options = {
+        option
+        for command in commands.values()
+        for action in command._actions
+        for option in action.option_strings
+        if option not in ("-h", "--help")
+    }
+    assert "--size" in options
+    assert {each for each in commands if f"tests.cluster {each}" not in text} == set()
+    assert {option for option in options if option not in text} == set()
+
+
+def test_the_documentation_names_the_pinned_versions() -> None:
+    text = (ROOT / "docs" / "cluster.md").read_text()
+    absent = {
+        tool.name: tool.version()
+        for tool in TOOLS.values()
+        if tool.version().removeprefix("v") not in text
+    }
+    assert absent == {}
 
 
 def test_an_unknown_program_is_refused() -> None:

@@ -59,6 +59,15 @@ def test_the_cluster_of_a_killed_process_is_swept_and_no_other() -> None:
     assert [cluster.name for cluster in folders.clusters()] == ["kept", "mine", "other"]
 
 
+def test_the_cluster_of_another_container_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    folders.create("theirs", size="s", owned=True)
+    monkeypatch.setattr(folders, "process_identity", lambda _: None)
+    assert folders.find("theirs").is_abandoned()
+    monkeypatch.setattr(folders, "place", lambda: "elsewhere pid:[1]")
+    assert not folders.find("theirs").is_abandoned()
+    assert folders.sweep("s") == []
+
+
 def test_folders_and_secrets_are_for_this_user_only(tmp_path: Path) -> None:
     directory = folders.create("x", size="s", owned=False)
     write_secret(tmp_path / "token", "t")
