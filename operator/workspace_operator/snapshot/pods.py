@@ -88,7 +88,7 @@ class Pod:
         statuses = mappings(status.get("containerStatuses"))
         container = _first(manifest, statuses)
         state = section(container, "state")
-        waiting = section(state, "waiting") or _waiting_init(status)
+        waiting = _waiting_init(status) or section(state, "waiting")
         return cls(
             name=text(metadata.get("name")),
             uid=text(metadata.get("uid")),

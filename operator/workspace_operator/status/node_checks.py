@@ -7,6 +7,7 @@ Must not import pod checks or the ladder.
 from datetime import timedelta
 
 from workspace_operator import conditions
+from workspace_operator.objects.metadata import claim_name, identity_of
 from workspace_operator.objects.placement import node_terms, shows_gpus
 from workspace_operator.objects.slots import Slot
 from workspace_operator.snapshot import Node, NodeClaim
@@ -38,7 +39,8 @@ def node_claims(evidence: Evidence) -> Finding:
     if slot.claim is not None:
         return _claim(evidence, slot.claim)
     if slot.asked or slot.due(evidence.now):
-        asked = slot.asked or "for this node"
+        owner = identity_of(evidence.workspace)
+        asked = slot.asked or claim_name(owner, slot.ordinal, slot.attempt)
         return reasons.CLAIM_ASKED.found(ready=len(ready), wanted=wanted, claim=asked)
     return _retry(evidence, slot)
 

@@ -1,0 +1,63 @@
+"""
+Write the golden manifests anew: `python -m tests.operator_world.golden`.
+
+They are there to be read in a review: a change of what the operator makes is a change of them.
+"""
+
+from pathlib import Path
+
+import yaml
+from workspace_operator.objects.deployment import deployment
+from workspace_operator.objects.node_claim import node_claim
+from workspace_operator.objects.service import service
+
+from tests.operator_world import AWS, BYO, SETTINGS, TINY, Manifest, planned, workspace
+
+FOLDER = Path(__file__).parents[1] / "workspace_operator" / "golden"
+
+
+def golden_manifests() -> dict[str, Manifest]:
+    """Return what is kept, by file name."""
+    plain = workspace()
+    rich = workspace(
+        annotations={"kaito.sh/enablelb": "True", "kaito.sh/node-image-family": "azurelinux"},
+        resource={
+            "count": 2,
+            "labelSelector": {
+                "matchLabels": {"apps": "mistral"},
+                "matchExpressions": [
+                    {"key": "zone", "operator": "NotIn", "values": ["b"]},
+                    {"key": "fast", "operator": "Exists"},
+                ],
+            },
+        },
+        inference={
+            "preset": {
+                "name": "tiny-mistral",
+                "presetOptions": {
+                    "image": "registry.example/tiny:1",
+                    "imagePullSecrets": ["registry"],
+                    "modelAccessSecret": "hub",
+                },
+            }
+        },
+    )
+    open_type = workspace(instance_type=None)
+    return {
+        "node-claim-azure": node_claim(plain, planned(plain), SETTINGS, 0, 0),
+        "node-claim-aws-any-type": node_claim(open_type, planned(open_type, AWS), AWS, 1, 2),
+        "service": service(plain),
+        "service-load-balancer": service(rich),
+        "deployment-mistral-7b": deployment(plain, planned(plain), SETTINGS),
+        "deployment-byo-cpu": deployment(rich, planned(rich, BYO, TINY), BYO),
+    }
+
+
+def rendered(manifest: Manifest) -> str:
+    """Return a manifest as it is kept."""
+    return yaml.safe_dump(manifest, sort_keys=False, width=100, allow_unicode=True)
+
+
+if __name__ == "__main__":
+    for name, manifest in golden_manifests().items():
+        (FOLDER / f"{name}.yaml").write_text(rendered(manifest), encoding="utf-8")

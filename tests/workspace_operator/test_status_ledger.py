@@ -1,0 +1,172 @@
+"""The seconds of a start, the figures of a load, and the memory of tries."""
+
+import pytest
+from workspace_operator.api import NodeAttempt, Startup, WorkspaceStatus
+from workspace_operator.snapshot import ModelAnswer, Snapshot
+from workspace_operator.status import report
+from workspace_operator.status.evidence import gather
+from workspace_operator.status.ledger import PHASES
+
+from tests.operator_world import (
+    BYO,
+    OWNER,
+    at,
+    claim,
+    node,
+    planned,
+    pod,
+    running,
+    workspace,
+)
+
+SECONDS = {"import": 4.0, "load": 10.0, "first_token": 0.5}
+SERVES = ModelAnswer(
+    ready=True, phase="ready", model_name="m", token_generated=True, seconds=SECONDS
+)
+
+
+def world(answer: ModelAnswer | None = None, *, steps: int = 3, started: bool = True) -> Snapshot:
+    made = pod(state=running(260), ready=True) if started else pod()
+    return Snapshot.parse(
+        node_claims=[claim(steps=steps)],
+        nodes=[node()],
+        pods=[made] if steps == 3 else [],
+        answers={"mistral-a": answer} if answer else {},
+    )
+
+
+def reported(snapshot: Snapshot, before: WorkspaceStatus | None = None) -> WorkspaceStatus:
+    made = workspace(before)
+    return report(made, planned(made), snapshot, at(300))
+
+
+def test_the_phases_of_a_start_add_up_to_the_total() -> None:
+    ledger = reported(world(SERVES)).startup
+    assert ledger == Startup(
+        node_launched=30,
+        node_registered=60,
+        gpu_visible=110,
+        image_pulled=60,
+        weights_loaded=14,
+        first_token=0.5,
+        total=274.5,
+    )
+    assert ledger.total == sum(getattr(ledger, phase) for phase in PHASES)
+
+
+def test_a_phase_that_has_not_ended_has_no_figure() -> None:
+    ledger = reported(world(steps=1)).startup
+    assert ledger == Startup(node_launched=30)
+    assert reported(world(ModelAnswer(phase="loading"))).startup == Startup(
+        node_launched=30, node_registered=60, gpu_visible=110, image_pulled=60
+    )
+
+
+def test_what_was_written_stays_when_its_witness_is_gone() -> None:
+    before = reported(world(ModelAnswer(phase="loading")))
+    after = reported(Snapshot(), before)
+    assert after.startup == before.startup
+
+
+def test_a_closed_ledger_speaks_of_that_start_only() -> None:
+    before = reported(world(SERVES))
+    later = Snapshot.parse(
+        node_claims=[claim()],
+        nodes=[node()],
+        pods=[pod("other", state=running(9_000), ready=True)],
+        answers={"other": SERVES},
+    )
+    assert reported(later, before).startup == before.startup
+
+
+def test_brought_nodes_have_no_phases_of_machines() -> None:
+    made = workspace()
+    snapshot = Snapshot.parse(
+        nodes=[node(labels={"apps": "mistral"})],
+        pods=[pod(state=running(20), ready=True)],
+        answers={"mistral-a": SERVES},
+    )
+    ledger = report(made, planned(made, BYO), snapshot, at(300)).startup
+    assert ledger == Startup(image_pulled=20, weights_loaded=14, first_token=0.5, total=34.5)
+
+
+def test_a_clock_that_runs_behind_costs_no_negative_seconds() -> None:
+    manifest = claim()
+    manifest["status"]["conditions"][1]["lastTransitionTime"] = "2026-03-01T09:59:00Z"
+    ledger = reported(Snapshot.parse(node_claims=[manifest])).startup
+    assert ledger
+    assert ledger.node_registered == 0
+    assert ledger.gpu_visible == 170
+
+
+def test_an_object_without_a_birthday_has_no_ledger() -> None:
+    made = workspace().model_copy(update={"creation_timestamp": None})
+    assert report(made, planned(made), world(SERVES), at(300)).startup is None
+
+
+def test_a_load_shows_share_speed_and_rest() -> None:
+    half = ModelAnswer(
+        phase="loading",
+        bytes_loaded=7 * 1024**3,
+        bytes_total=14 * 1024**3,
+        seconds={"import": 5.0},
+    )
+    status = reported(world(half))
+    assert status.progress == "50 % of 14.0 GiB, 35 s left"
+    assert status.download
+    assert status.download.bytes == 7 * 1024**3
+    assert status.download.bytes_per_second == round(7 * 1024**3 / 35)
+    assert status.download.seconds_left == 35
+
+
+def test_a_load_that_has_just_begun_promises_nothing() -> None:
+    begun = ModelAnswer(phase="loading", bytes_loaded=0, bytes_total=1024**3)
+    status = reported(world(begun))
+    assert status.progress == "0 % of 1.0 GiB"
+    assert status.download
+    assert status.download.seconds_left is None
+    assert reported(world(ModelAnswer(phase="loading"))).download is None
+
+
+def first(status: WorkspaceStatus) -> NodeAttempt:
+    return status.node_attempts[0]
+
+
+def test_the_reason_on_a_claim_outlives_it() -> None:
+    asked = reported(Snapshot())
+    assert first(asked).time == at(300)
+    refused = Snapshot.parse(
+        node_claims=[claim(first(asked).claim, steps=0, obstacle=("NoStock", "no A100"))]
+    )
+    seen = reported(refused, asked)
+    assert (first(seen).reason, first(seen).message) == ("NoStock", "no A100")
+    made = workspace(seen)
+    gone = report(made, planned(made), Snapshot(), at(310))
+    assert first(gone).claim is None
+    assert (first(gone).reason, first(gone).attempt) == ("NoStock", 1)
+    assert first(gone).time == at(310)
+    assert first(gone).next_attempt_at
+    assert 24 <= (first(gone).next_attempt_at - at(310)).total_seconds() <= 36  # type: ignore[operator]  # just asserted
+    made = workspace(gone)
+    again = report(made, planned(made), Snapshot(), at(400))
+    assert first(again).claim not in (None, first(asked).claim)
+    assert first(again).reason == "NoStock", "until the new claim says more"
+
+
+def test_a_machine_that_worked_clears_the_count_of_failures() -> None:
+    before = WorkspaceStatus(
+        node_attempts=(NodeAttempt(ordinal=0, attempt=4, claim="ws4", reason="NoStock"),)
+    )
+    attempt = first(reported(Snapshot.parse(node_claims=[claim("ws4")]), before))
+    assert (attempt.attempt, attempt.reason, attempt.claim) == (0, None, "ws4")
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_every_slot_has_a_record(count: int) -> None:
+    made = workspace(count=count)
+    plan = planned(made)
+    evidence = gather(made, plan, Snapshot(), at(0))
+    assert len(evidence.slots.slots) == count
+    names = {each.claim for each in report(made, plan, Snapshot(), at(0)).node_attempts}
+    assert len(names) == count
+    assert OWNER.uid not in names
