@@ -39,6 +39,7 @@ def build_app(service: Service) -> ASGIApp:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.add_exception_handler(ApiError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_route)
+    app.add_exception_handler(Exception, _own_fault)
     _add_generation(app, service)
     _add_models(app, service)
     _add_probes(app, service)
@@ -145,3 +146,8 @@ async def _refuse_route(_request: Request, error: Exception) -> Response:
         status=error.status_code, message=str(error.detail), headers=dict(error.headers or {})
     )
     return refusal_response(problem)
+
+
+async def _own_fault(_request: Request, _error: Exception) -> Response:
+    """Answer a fault of our own; the edge logs it."""
+    return refusal_response(errors.internal().problem)

@@ -88,7 +88,7 @@ def _prompt_of(value: object) -> object:
     """Accept a text, a list with one text, or token ids."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
         return value[0]
-    if isinstance(value, list) and value and all(type(i) is int for i in value):
+    if isinstance(value, list) and value and all(type(i) is int and i >= 0 for i in value):
         return tuple(value)
     if isinstance(value, str):
         return value

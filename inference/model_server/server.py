@@ -60,7 +60,15 @@ class _Uvicorn(uvicorn.Server):
 class ModelServer:
     """Bring one model up, watch it, and end."""
 
-    def __init__(self, app: ASGIApp, service: Service, load: Load, *, drain_seconds: float) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        service: Service,
+        load: Load,
+        *,
+        drain_seconds: float,
+        protocol: type[GuardedConnection] = GuardedConnection,
+    ) -> None:
         """Keep the parts; nothing runs before `run`."""
         self._service = service
         self._load = load
@@ -70,7 +78,7 @@ class ModelServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         config = uvicorn.Config(
             app,
-            http=GuardedConnection,
+            http=protocol,
             ws="none",
             lifespan="off",
             log_config=None,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import httpx
 from model_server.app import build_app
 from model_server.chat_prompt import Turn, check_turns
+from model_server.connection import GuardedConnection
 from model_server.engine import Engine, EngineLimits
 from model_server.lifecycle import Lifecycle, ModelIdentity
 from model_server.metrics import Metrics
@@ -83,6 +84,8 @@ async def until(holds: Callable[[], bool], *, seconds: float = 10) -> None:
 
 def listen() -> socket.socket:
     listener = socket.socket()
+    # Small, so that a client that does not read is noticed after kilobytes, not megabytes.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
     return listener
@@ -96,6 +99,7 @@ async def serving(
     before_load: Callable[[Lifecycle], None] = lambda _lifecycle: None,
     wait: bool = True,
     drain_seconds: float = 5.0,
+    protocol: type[GuardedConnection] = GuardedConnection,
 ) -> AsyncIterator[Running]:
     """Run a server for the length of a test; `before_load` runs in the loading thread."""
     runner = runner or FakeRunner(max_model_len=128)
@@ -110,7 +114,9 @@ async def serving(
             tokenizer=CodePoints(),
         )
 
-    server = ModelServer(build_app(service), service, load, drain_seconds=drain_seconds)
+    server = ModelServer(
+        build_app(service), service, load, drain_seconds=drain_seconds, protocol=protocol
+    )
     listener = listen()
     port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
