@@ -1,13 +1,18 @@
 """
 Come from a folder of weights to a model that can be asked, saying how far it is.
 
-Runs in a thread while the port is already open. Whatever is wrong with folder, tokenizer, device or
-bounds ends as one sentence.
+Runs in a thread while the port is already open. The weights' lock file is checked while torch is
+imported: both take seconds, one the disk and the other a core. Whatever is wrong with folder, lock,
+tokenizer, device or bounds ends as one sentence.
 
 Must not import torch at module level: `assembly` does, and is imported here inside the thread.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 from model_presets.catalog import UnknownPreset, load_catalog
+from model_presets.lock import LOCK_NAME, WrongWeights, read_lock, verify
 from model_presets.preset import InvalidPreset, Preset
 
 from model_server.checkpoint import BadCheckpoint, read_checkpoint
@@ -55,13 +60,35 @@ def load(settings: Settings, preset: Preset | None, lifecycle: Lifecycle) -> Ser
     try:
         total = read_checkpoint(settings.model).total_bytes
         lifecycle.loaded(0, total)
-        from model_server.assembly import assemble  # noqa: PLC0415 - torch: seconds
+        with ThreadPoolExecutor(1) as pool:
+            attesting = pool.submit(attest, settings.model, preset)
+            from model_server.assembly import assemble  # noqa: PLC0415 - torch: seconds
 
-        lifecycle.enter(Phase.LOADING)
+            lifecycle.enter(Phase.LOADING)
+            revision, digest = attesting.result()
+        name = lifecycle.now().model.name
+        lifecycle.identify(ModelIdentity(name=name, revision=revision, digest=digest))
         return assemble(settings, preset, lifecycle)
-    except (BadCheckpoint, InvalidPreset) as error:
+    except (BadCheckpoint, WrongWeights, InvalidPreset) as error:
         raise BadStart(str(error)) from error
     except InvalidRequest as error:
         raise BadStart(f"--{error.field.replace('_', '-')}: {error.reason}") from error
     except OSError as error:
         raise BadStart(f"{settings.model}: {error}") from error
+
+
+def attest(directory: Path, preset: Preset | None) -> tuple[str | None, str | None]:
+    """
+    Compare the folder with its lock file, where it has one.
+
+    Returns:
+        The revision that the files are of, and the lock's digest; both as far as they are known.
+
+    Raises:
+        WrongWeights: If any file is not what the lock says, or the lock is of another preset.
+    """
+    if not (directory / LOCK_NAME).exists():
+        return (preset.revision if preset else None), None
+    lock = read_lock(directory)
+    verify(directory, lock, preset)
+    return lock.revision, lock.digest

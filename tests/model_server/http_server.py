@@ -16,7 +16,7 @@ from model_server.app import build_app
 from model_server.chat_prompt import Turn, check_turns
 from model_server.connection import GuardedConnection
 from model_server.engine import Engine, EngineLimits
-from model_server.lifecycle import Lifecycle, ModelIdentity
+from model_server.lifecycle import Lifecycle, ModelIdentity, Phase
 from model_server.metrics import Metrics
 from model_server.model_names import ModelNames
 from model_server.server import ModelServer
@@ -109,6 +109,7 @@ async def serving(
 
     def load(lifecycle: Lifecycle) -> ServedModel:
         before_load(lifecycle)
+        lifecycle.enter(Phase.LOADING)
         return ServedModel(
             engine=Engine(runner, limits or EngineLimits(max_sequences=4, max_queued=4)),
             tokenizer=CodePoints(),
