@@ -29,7 +29,7 @@ from transformers import (
     PretrainedConfig,
     PreTrainedModel,
 )
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from model_server.checkpoint import BadCheckpoint, Checkpoint, read_checkpoint
 from model_server.processors import usable_processors
@@ -40,6 +40,9 @@ MODELS: dict[str, type[PreTrainedModel]] = {
     "mistral": MistralForCausalLM,
     "mixtral": MixtralForCausalLM,
 }
+# Below this size threads cost more than they save: matrices of a few hundred rows, and every thread
+# that waits for a shared processor holds the others up.
+SMALL_MODEL_BYTES = 64 * 2**20
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -101,7 +104,8 @@ def load_model(directory: Path, *, device: str, dtype: str, progress: Progress) 
     where = choose_device(device)
     config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     what = choose_dtype(dtype, where, config)
-    torch.set_num_threads(usable_processors())
+    torch.set_num_threads(_threads(checkpoint))
+    set_verbosity_error()  # type: ignore[no-untyped-call] # what it warns of is an error here
     disable_progress_bar()  # type: ignore[no-untyped-call] # transformers left it untyped
     module = _load_module(checkpoint, config, where, what, progress)
     return LoadedModel(
@@ -147,6 +151,11 @@ def choose_dtype(dtype: str, device: torch.device, config: PretrainedConfig) -> 
     return torch.float32 if config.dtype == torch.float32 else torch.bfloat16
 
 
+def _threads(checkpoint: Checkpoint) -> int:
+    """Count the threads that a product of matrices is worth."""
+    return 1 if checkpoint.total_bytes < SMALL_MODEL_BYTES else usable_processors()
+
+
 def _load_module(
     checkpoint: Checkpoint,
     config: PretrainedConfig,
@@ -163,6 +172,7 @@ def _load_module(
             state_dict=slices,
             dtype=dtype,
             device_map="auto" if several else {"": device},
+            ignore_mismatched_sizes=True,  # refused below, with the rest of what does not fit
             output_loading_info=True,
         )
     _refuse_made_up_weights(checkpoint, report)
@@ -223,7 +233,8 @@ def _counted_slices(
 
 def _refuse_made_up_weights(checkpoint: Checkpoint, report: Mapping[str, Any]) -> None:
     for kind in ("missing_keys", "mismatched_keys"):
-        keys = sorted(str(key) for key in report[kind])
+        # A mismatched key comes with its two shapes.
+        keys = sorted(key[0] if isinstance(key, tuple) else key for key in report[kind])
         if keys:
             word = kind.removesuffix("_keys")
             raise BadCheckpoint(

@@ -1,0 +1,142 @@
+"""
+The native engine answers as transformers' `generate` does, token for token, in float32: whatever
+else runs, however prompts are cut, whoever joins, leaves or gives way.
+"""
+
+import pytest
+from model_server.model import LoadedModel
+from model_server.reference_runner import ReferenceRunner
+from model_server.request import InvalidRequest, Request
+
+from tests.model_server.tiny_models import (
+    Driver,
+    generate,
+    mistral,
+    mixtral,
+    native,
+    prompts,
+    request,
+)
+
+WINDOW = 32
+COUNT = 40  # past the window, from the shortest prompt on
+LENGTHS = (1, 3, WINDOW - 1, WINDOW, WINDOW + 1, 47, 2 * WINDOW, 100)
+PROMPTS = prompts(*LENGTHS)
+
+
+@pytest.fixture(scope="module", params=[None, WINDOW], ids=["full", "window"])
+def model(request: pytest.FixtureRequest) -> LoadedModel:
+    return mistral(sliding_window=request.param)
+
+
+@pytest.fixture(scope="module")
+def expected(model: LoadedModel) -> dict[str, list[int]]:
+    return {str(len(prompt)): generate(model, prompt, COUNT) for prompt in PROMPTS}
+
+
+def everyone(count: int = COUNT) -> list[Request]:
+    return [request(str(len(prompt)), prompt, count) for prompt in PROMPTS]
+
+
+def test_one_at_a_time(model: LoadedModel, expected: dict[str, list[int]]) -> None:
+    driver = Driver(native(model), max_sequences=1, max_batch_tokens=200)
+    assert driver.run(everyone()) == expected
+
+
+@pytest.mark.parametrize("block_size", [1, 5, 16, 64])
+@pytest.mark.parametrize("max_batch_tokens", [17, 33, 64, 500])
+def test_all_together_with_prompts_cut_anywhere(
+    model: LoadedModel,
+    expected: dict[str, list[int]],
+    block_size: int,
+    max_batch_tokens: int,
+) -> None:
+    runner = native(model, block_size=block_size, block_count=2000 // block_size)
+    driver = Driver(runner, max_batch_tokens=max_batch_tokens)
+    assert driver.run(everyone()) == expected
+
+
+def test_late_joiners(model: LoadedModel, expected: dict[str, list[int]]) -> None:
+    driver = Driver(native(model), max_batch_tokens=40)
+    for asked in everyone():
+        driver.scheduler.add(asked)
+        for _ in range(5):
+            driver.step()
+    assert driver.run() == expected
+
+
+def test_preempted_and_resumed(model: LoadedModel, expected: dict[str, list[int]]) -> None:
+    driver = Driver(native(model, block_size=4, block_count=44), max_batch_tokens=40)
+    assert driver.run(everyone()) == expected
+    assert driver.scheduler.preemptions > 0
+
+
+def test_cancelled_neighbours(model: LoadedModel, expected: dict[str, list[int]]) -> None:
+    driver = Driver(native(model, block_count=60), max_batch_tokens=40)
+    for number, asked in enumerate(everyone()):
+        driver.scheduler.add(asked)
+        driver.scheduler.add(request(f"neighbour {number}", PROMPTS[-1 - number], COUNT))
+    for number in range(len(PROMPTS)):
+        for _ in range(3):
+            driver.step()
+        driver.scheduler.cancel(f"neighbour {number}")
+    answers = driver.run()
+    assert {name: answers[name] for name in expected} == expected
+
+
+def test_the_reference_runner(model: LoadedModel, expected: dict[str, list[int]]) -> None:
+    runner = ReferenceRunner(model, max_model_len=512)
+    driver = Driver(runner, max_sequences=1, max_batch_tokens=513)
+    assert driver.run(everyone()) == expected
+
+
+def test_sampled_answers_agree_too_and_do_not_depend_on_the_batch(model: LoadedModel) -> None:
+    settings = {"temperature": 0.8, "top_p": 0.9, "top_k": 50}
+    asked = [
+        request(str(len(prompt)), prompt, 12, seed=len(prompt), **settings) for prompt in PROMPTS
+    ]
+    reference = Driver(
+        ReferenceRunner(model, max_model_len=512), max_sequences=1, max_batch_tokens=513
+    ).run(asked)
+    alone = Driver(native(model), max_sequences=1).run(asked)
+    together = Driver(native(model, block_size=4, block_count=60)).run(asked)
+    assert reference == alone == together
+    others = Driver(native(model)).run(
+        [request(a.request_id, a.prompt_ids, 12, seed=7, **settings) for a in asked]
+    )
+    assert others != together
+
+
+def test_a_mixture_of_experts() -> None:
+    model = mixtral()
+    expected = {str(len(prompt)): generate(model, prompt, 12) for prompt in PROMPTS}
+    assert Driver(native(model), max_batch_tokens=40).run(everyone(12)) == expected
+
+
+def test_two_runners_on_two_models_do_not_meet() -> None:
+    """Nothing of a batch lives outside the runner."""
+    full, windowed = mistral(), mistral(sliding_window=WINDOW)
+    expected = [generate(m, PROMPTS[-1], COUNT) for m in (full, windowed)]
+    drivers = [Driver(native(m, block_size=8)) for m in (full, windowed)]
+    for driver in drivers:
+        driver.scheduler.add(request("a", PROMPTS[-1], COUNT))
+    for _ in range(COUNT + len(PROMPTS[-1])):
+        for driver in drivers:
+            driver.step()
+    assert [driver.answers["a"] for driver in drivers] == expected
+    assert expected[0] != expected[1]
+
+
+@pytest.mark.parametrize("max_model_len", [0, 1025])
+def test_a_context_longer_than_the_models_is_refused(max_model_len: int) -> None:
+    with pytest.raises(InvalidRequest, match="1 to 1024"):
+        native(mistral(), max_model_len=max_model_len)
+    with pytest.raises(InvalidRequest, match="1 to 1024"):
+        ReferenceRunner(mistral(), max_model_len=max_model_len)
+
+
+def test_the_reference_runner_refuses_a_part_of_a_prompt() -> None:
+    driver = Driver(ReferenceRunner(mistral(), max_model_len=64), max_batch_tokens=20)
+    driver.scheduler.add(request("a", PROMPTS[3], 4))
+    with pytest.raises(ValueError, match="raise max_batch_tokens"):
+        driver.step()
