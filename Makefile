@@ -5,7 +5,7 @@ SHELL := /bin/bash
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
-SOURCE := operator presets inference tests requirements $(if $(wildcard benchmarks/*.py),benchmarks)
+SOURCE := operator presets inference charts tests requirements $(if $(wildcard benchmarks/*.py),benchmarks)
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z0-9-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +41,9 @@ lock: $(STAMP) ## Resolve the dependencies again and write requirements/*.lock
 cluster-binaries: $(STAMP) ## Build or install the programs of the throw-away Kubernetes (once, minutes)
 	$(PY) -m tests.cluster prepare
 
-generate: $(STAMP) ## Write what follows from the source: the CRD (a test checks that nothing changes)
+generate: $(STAMP) ## Write what follows from the source: CRD, chart README (a test checks that nothing changes)
 	$(PY) -m workspace_operator.crd > charts/atelier/files/workspaces.kaito.sh.yaml
+	$(PY) charts/reference.py charts/atelier
 
 test: lint cluster-binaries ## All that a merge requires
 	$(PY) -m pytest -m "not e2e and not gpu"

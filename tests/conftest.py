@@ -1,16 +1,18 @@
 """The fixtures that several tiers share: a real API server, and a namespace of one's own in it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.cluster import ControlPlane, ensure, karpenter, karpenter_crds
+from tests.cluster import ControlPlane, binary, ensure, karpenter, karpenter_crds
 from tests.cluster import control_plane as run_control_plane
 from tests.cluster.binaries import CONTROL_PLANE
 
 # Fixture -> the programs that it starts.
 PROGRAMS = {
     "control_plane": CONTROL_PLANE,
+    "helm": ("helm",),
     "karpenter_control_plane": (*CONTROL_PLANE, "karpenter-kwok"),
 }
 
@@ -49,3 +51,9 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
     name = control_plane.create_namespace()
     yield name
     control_plane.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    """Have Helm ready, and give its path."""
+    return binary("helm")

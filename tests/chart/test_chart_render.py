@@ -1,0 +1,266 @@
+"""
+Render the chart with the real Helm: every value does what it says, and nothing more is granted.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from workspace_operator.settings import Settings, documented
+
+from tests.installation import CHART, ChartError, render_chart
+
+Manifest = dict[str, Any]
+
+pytestmark = pytest.mark.usefixtures("helm")
+
+
+def one(manifests: list[Manifest], kind: str) -> Manifest:
+    (found,) = (each for each in manifests if each["kind"] == kind)
+    return found
+
+
+def kinds(**values: object) -> set[str]:
+    return {each["kind"] for each in render_chart(values)}
+
+
+def pod(**values: object) -> Manifest:
+    template: Manifest = one(render_chart(values), "Deployment")["spec"]["template"]
+    return template
+
+
+def container(**values: object) -> Manifest:
+    found: Manifest = pod(**values)["spec"]["containers"][0]
+    return found
+
+
+def environment(**values: object) -> dict[str, str]:
+    return {each["name"]: each.get("value", "") for each in container(**values)["env"]}
+
+
+def test_lint_finds_nothing(helm: Path) -> None:
+    done = subprocess.run(  # noqa: S603 (Helm, and a path of ours)
+        [helm, "lint", "--strict", CHART], capture_output=True, text=True, timeout=50, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_readme_shows_the_values_as_they_are(tmp_path: Path) -> None:
+    copy = tmp_path / "atelier"
+    copy.mkdir()
+    for name in ("README.md", "values.yaml"):
+        shutil.copy(CHART / name, copy)
+
+    subprocess.run(  # noqa: S603 (our own script)
+        [sys.executable, CHART.parent / "reference.py", copy], check=True, timeout=50
+    )
+
+    assert (copy / "README.md").read_text() == (CHART / "README.md").read_text(), "make generate"
+
+
+def test_chart_and_images_have_one_version() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+
+    assert chart["version"] == chart["appVersion"] == Settings().version
+    assert container()["image"] == f"atelier/operator:{chart['appVersion']}"
+
+
+def test_the_operator_understands_its_environment() -> None:
+    given = environment(
+        nodeClass={"group": "g", "kind": "k", "name": "n"}, presets={"a.yaml": "name: a"}
+    )
+    known = {each.metadata["variable"] for each in documented()}
+
+    assert given.keys() == known - {"KUBECONFIG"}
+    Settings.from_environment(
+        {key: value for key, value in given.items() if key != "ATELIER_PRESET_DIRECTORY"}
+    )
+
+
+ENVIRONMENT = {
+    "ATELIER_NODE_PROVISIONER": ({"nodeProvisioner": "byo"}, "byo"),
+    "ATELIER_CLOUD": ({"cloud": "aws"}, "aws"),
+    "ATELIER_NODE_CLASS_NAME": ({"nodeClass__name": "gpu"}, "gpu"),
+    "ATELIER_PRESET_IMAGE": ({"presetImage": "r/{preset}:{version}"}, "r/{preset}:{version}"),
+    "ATELIER_IMAGE_PULL_POLICY": ({"presetImagePullPolicy": "Never"}, "Never"),
+    "ATELIER_PROBE": ({"probe": "readiness"}, "readiness"),
+    "ATELIER_PROBE_INTERVAL_SECONDS": ({"probeIntervalSeconds": 5}, "5"),
+    "ATELIER_RESYNC_SECONDS": ({"resyncSeconds": 120}, "120"),
+    "ATELIER_METRICS_PORT": ({"metrics__port": 9090}, "9090"),
+    "ATELIER_HEALTH_PORT": ({"health__port": 9091}, "9091"),
+    "ATELIER_LOG_LEVEL": ({"logLevel": "debug"}, "debug"),
+    "ATELIER_LEASE_NAME": ({"fullnameOverride": "other"}, "other-operator"),
+}
+
+
+@pytest.mark.parametrize(("name", "case"), ENVIRONMENT.items(), ids=ENVIRONMENT.keys())
+def test_a_value_reaches_the_operator(name: str, case: tuple[dict[str, Any], str]) -> None:
+    values, expected = case
+
+    assert environment(**values)[name] == expected
+
+
+def test_a_digest_wins_over_a_tag() -> None:
+    digest = "sha256:" + "a" * 64
+
+    assert container(image__tag="1.2")["image"] == "atelier/operator:1.2"
+    assert (
+        container(image__tag="1.2", image__digest=digest)["image"] == f"atelier/operator@{digest}"
+    )
+
+
+def test_presets_are_mounted_and_roll_the_pods() -> None:
+    before, after = pod(), pod(presets={"mine.yaml": "name: mine\n"})
+    config = one(render_chart({"presets": {"mine.yaml": "name: mine\n"}}), "ConfigMap")
+
+    assert config["data"] == {"mine.yaml": "name: mine\n"}
+    assert {"name": "presets", "configMap": {"name": "atelier-presets"}} in after["spec"]["volumes"]
+    annotation = "checksum/presets"
+    assert (
+        before["metadata"]["annotations"][annotation]
+        != after["metadata"]["annotations"][annotation]
+    )
+
+
+def test_only_what_is_asked_for_is_made() -> None:
+    standard = {
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "Deployment",
+        "Role",
+        "RoleBinding",
+        "Service",
+        "ServiceAccount",
+    }
+
+    assert kinds() == standard
+    assert kinds(replicaCount=2) == standard | {"PodDisruptionBudget"}
+    assert kinds(replicaCount=2, podDisruptionBudget__enabled=False) == standard
+    assert kinds(networkPolicy__enabled=True) == standard | {"NetworkPolicy"}
+    assert kinds(crd__install=False) == standard - {"CustomResourceDefinition"}
+    assert kinds(serviceAccount__create=False) == standard - {"ServiceAccount"}
+    assert kinds(metrics__service__enabled=False) == standard - {"Service"}
+    assert kinds(rbac__create=False) == {each for each in standard if "Role" not in each}
+
+
+def test_the_definition_is_kept_on_uninstall() -> None:
+    metadata = one(render_chart(), "CustomResourceDefinition")["metadata"]
+
+    assert metadata["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+PASSED_THROUGH = {
+    "nodeSelector": {"kubernetes.io/os": "linux", "pool": "system"},
+    "tolerations": [{"key": "a", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone"}],
+    "priorityClassName": "system-cluster-critical",
+    "imagePullSecrets": [{"name": "pull"}],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), PASSED_THROUGH.items(), ids=PASSED_THROUGH.keys())
+def test_a_value_of_the_pod_is_passed_through(name: str, value: object) -> None:
+    assert pod(**{name: value})["spec"][name] == value
+
+
+def test_labels_reach_every_object_and_never_the_selector() -> None:
+    manifests = render_chart(
+        {"commonLabels": {"team": "ml"}, "podLabels": {"a": "b"}, "replicaCount": 2}
+    )
+
+    assert {each["metadata"]["labels"].get("team") for each in manifests} == {"ml"}
+    deployment = one(manifests, "Deployment")["spec"]
+    assert deployment["template"]["metadata"]["labels"]["a"] == "b"
+    assert deployment["selector"]["matchLabels"] == {
+        "app.kubernetes.io/name": "atelier",
+        "app.kubernetes.io/instance": "atelier",
+    }
+
+
+WRONG = {
+    "a misspelt value": ({"nodeProvisoner": "byo"}, "nodeProvisoner"),
+    "an unknown cloud": ({"cloud": "moon"}, "/cloud"),
+    "an unknown provisioner": ({"nodeProvisioner": "magic"}, "/nodeProvisioner"),
+    "no replicas": ({"replicaCount": 0}, "/replicaCount"),
+    "text for a number": ({"resyncSeconds": "60"}, "/resyncSeconds"),
+    "a low port": ({"metrics__port": 80}, "/metrics/port"),
+    "a short digest": ({"image__digest": "sha256:12"}, "/image/digest"),
+    "a preset that is no YAML file": ({"presets": {"a.txt": "x"}}, "a.txt"),
+    "a misspelt inner value": ({"crd__keep": True}, "keep"),
+}
+
+
+@pytest.mark.parametrize(("values", "named"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_value_is_refused_by_its_name(values: dict[str, Any], named: str) -> None:
+    with pytest.raises(ChartError, match=named):
+        render_chart(values)
+
+
+def test_every_value_is_in_the_schema() -> None:
+    schema = yaml.safe_load((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    def unknown(values: Manifest, schema: Manifest, path: str = "") -> list[str]:
+        properties = schema.get("properties", {})
+        if not properties:
+            return []
+        missing = [f"{path}.{key}" for key in values.keys() - properties.keys()]
+        for key in values.keys() & properties.keys():
+            if isinstance(values[key], dict):
+                missing += unknown(values[key], properties[key], f"{path}.{key}")
+        return missing
+
+    assert unknown(values, schema) == []
+    assert schema["additionalProperties"] is False
+
+
+def granted(rules: list[Manifest]) -> dict[str, set[str]]:
+    return {
+        "/".join(filter(None, (group, resource))): set(rule["verbs"])
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+READ = {"get", "list", "watch"}
+WRITE = READ | {"create", "patch", "delete"}
+CLUSTER_RIGHTS = {
+    "kaito.sh/workspaces": READ | {"patch"},
+    "kaito.sh/workspaces/status": {"patch"},
+    "kaito.sh/workspaces/finalizers": {"update"},
+    "karpenter.sh/nodeclaims": WRITE,
+    "nodes": READ,
+    "pods": READ,
+    "apps/deployments": WRITE,
+    "services": WRITE,
+    "events.k8s.io/events": {"create", "patch"},
+}
+
+
+def test_the_operator_may_do_what_it_needs_and_no_more() -> None:
+    manifests = render_chart()
+
+    assert granted(one(manifests, "ClusterRole")["rules"]) == CLUSTER_RIGHTS
+    assert one(manifests, "Role")["rules"] == [
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+        {
+            "apiGroups": ["coordination.k8s.io"],
+            "resources": ["leases"],
+            "resourceNames": ["atelier-operator"],
+            "verbs": ["get", "update"],
+        },
+    ]
+
+
+def test_with_own_nodes_the_operator_never_sees_claims() -> None:
+    rules = one(render_chart({"nodeProvisioner": "byo"}), "ClusterRole")["rules"]
+
+    assert granted(rules).keys() == CLUSTER_RIGHTS.keys() - {"karpenter.sh/nodeclaims"}
