@@ -12,6 +12,7 @@ PARTS = {
     "go/mod": "sources that Go fetched",
     "go/build": "what Go compiled",
     "crds": "definitions of Karpenter",
+    "machine-images": "disks that machines start from (shared with those by hard links)",
     "clusters": "clusters that are there now",
 }
 

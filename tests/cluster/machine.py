@@ -10,7 +10,7 @@ it was in.
 import json
 import shutil
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +99,9 @@ def find(cluster: Path, name: str) -> Machine | None:
     return next((machine for machine in machines(cluster) if machine.name == name), None)
 
 
-def boot(cluster: Path, name: str, block: Block, *, disk: Path | None = None) -> Machine:
+def boot(
+    cluster: Path, name: str, block: Block, *, disk: Callable[[Path], None] | None = None
+) -> Machine:
     """
     Start a machine and its containerd, without waiting for the latter.
 
@@ -107,7 +109,7 @@ def boot(cluster: Path, name: str, block: Block, *, disk: Path | None = None) ->
         cluster: the cluster's folder.
         name: unique in the cluster.
         block: the cluster's addresses.
-        disk: a containerd root to start from (machine_image.py); empty without it.
+        disk: puts a containerd root into the machine's folder (machine_image.py); else it is empty.
     """
     if (left := find(cluster, name)) is not None:
         destroy(left)
@@ -119,7 +121,7 @@ def boot(cluster: Path, name: str, block: Block, *, disk: Path | None = None) ->
     cgroups.create(machine.cgroup, cgroups.mounted())
     _write_files(machine, block)
     if disk is not None:
-        shutil.copytree(disk, machine.folder / "lib" / "containerd")
+        disk(machine.folder)
     network = Process(directory=cluster, name="network")
     namespaces.hold_machine(cluster, name, network, machine.folder)
     containerd = require_program("containerd")

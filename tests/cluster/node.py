@@ -119,8 +119,13 @@ def advertise(plane: ControlPlane, node: str, resources: Mapping[str, str]) -> N
 
 
 def leave(plane: ControlPlane, machine: Machine) -> None:
-    """Drain a node, forget it, and end its machine."""
+    """Drain a node and end its machine."""
     drain(plane, machine.name)
+    end(plane, machine)
+
+
+def end(plane: ControlPlane, machine: Machine) -> None:
+    """Take a node away with all that runs on it, and end its machine."""
     machine.kubelet.kill()
     plane.kubectl("delete", "node", machine.name, "--ignore-not-found")
     machines.destroy(machine)

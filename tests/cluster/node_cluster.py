@@ -11,29 +11,33 @@ Needs root, containerd, runc and the CNI plugins; the host's firewall and sysctl
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import cgroups, folders, namespaces, network
+from tests.cluster import cgroups, folders, machine_image, namespaces, network
 from tests.cluster import machine as machines
 from tests.cluster.api_server import Endpoint, start_api_server, start_controller_manager
 from tests.cluster.binaries import ensure
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.image_archive import write_sandbox_image
 from tests.cluster.images_import import import_image
+from tests.cluster.karpenter import karpenter_crds
 from tests.cluster.machine import Machine
 from tests.cluster.network import Block
 from tests.cluster.node import join
 from tests.cluster.node_credentials import KUBELET_ACCESS, api_server_arguments, make_authority
 from tests.cluster.packages import require_debian_packages
-from tests.cluster.processes import start
+from tests.cluster.processes import Process, start
 from tests.cluster.surroundings import clusters_directory
 
 SIZE = "node"
 SYSTEM_NODE = "system"
 ADDRESSES = "addresses.json"
+PROVIDER = "tests.cluster.machine_provider"
+ROOT = Path(__file__).parents[2]
 PROGRAMS = (
     "etcd",
     "kube-apiserver",
@@ -81,6 +85,15 @@ class NodeCluster:
             raise KeyError(f"no machine {name!r} in {self.plane.name}; there are {known}")
         return found
 
+    def service_url(self, namespace: str, name: str) -> str:
+        """
+        Return the URL of a Service's first port, for processes on this host.
+
+        The host has a route to the services' addresses, where kube-proxy picks a pod.
+        """
+        spec = self.plane.read("get", "service", name, "-n", namespace)["spec"]
+        return f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}"
+
 
 def up(name: str, *, owned: bool = False) -> NodeCluster:
     """
@@ -115,11 +128,13 @@ def up(name: str, *, owned: bool = False) -> NodeCluster:
         plane.apply(KUBELET_ACCESS)
         prepare(machine)
         _start_proxy(directory, endpoint, block, programs["kube-proxy"])
+        cluster = NodeCluster(plane=plane, block=block)
+        start_machine_provider(cluster)
         join(plane, machine, block, labels={"node-role.kubernetes.io/system": ""})
     except BaseException:
         down(name)
         raise
-    return NodeCluster(plane=plane, block=block)
+    return cluster
 
 
 def endpoint_of(name: str, directory: Path, block: Block, prefix: tuple[str, ...]) -> Endpoint:
@@ -140,6 +155,11 @@ def endpoint_of(name: str, directory: Path, block: Block, prefix: tuple[str, ...
 def attach(name: str) -> NodeCluster:
     """Return a cluster that runs already."""
     found = folders.find(name)
+    if found.size != SIZE:
+        raise CannotRunNodesError(
+            f"cluster {name!r} is of size {found.size}: its nodes are not this host's, so none can"
+            f" join on demand; start one of size {SIZE}, or use a node provisioner of its own"
+        )
     block = Block(**json.loads((found.directory / ADDRESSES).read_text()))
     endpoint = endpoint_of(name, found.directory, block, ())
     plane = ControlPlane(name=name, directory=found.directory, server=endpoint.server)
@@ -152,6 +172,32 @@ def prepare(machine: Machine) -> None:
     write_sandbox_image(archive)
     machines.wait_for_containerd(machine)
     import_image(machine, archive)
+
+
+def boot_machine(cluster: NodeCluster, name: str) -> Machine:
+    """Boot a machine from the cluster's machine image if it has one, until containerd answers."""
+    image = machine_image.chosen(cluster.directory)
+    disk = image.copy_to if image else None
+    machine = machines.boot(cluster.directory, name, cluster.block, disk=disk)
+    if image is None:
+        prepare(machine)
+    else:
+        machines.wait_for_containerd(machine)
+    return machine
+
+
+def start_machine_provider(cluster: NodeCluster) -> None:
+    """Make NodeClaims work: Karpenter's definitions, and the local machine provider."""
+    cluster.plane.apply(karpenter_crds()[0].parent)
+    holder = Process(directory=cluster.directory, name="network")
+    command = [sys.executable, "-m", PROVIDER, "--name", cluster.plane.name]
+    prefix = [*namespaces.in_network(holder), "env", "--chdir", str(ROOT)]
+    provider = start(
+        cluster.directory, "machine-provider", [*prefix, *command], machines.system_path()
+    )
+    provider.wait_until(
+        lambda: '"serving"' in provider.log_tail(), what="serving", deadline_seconds=30
+    )
 
 
 def down(name: str) -> None:
