@@ -131,11 +131,11 @@ def _empty_slot(owner: Identity, ordinal: int, record: NodeAttempt | None, now: 
     if record is None:
         return Slot(ordinal=ordinal, attempt=0)
     if record.claim is None:
-        failed_at = record.time or now
+        when = record.time  # without one, nobody knows how long it was: try now
         return Slot(
             ordinal=ordinal,
             attempt=record.attempt,
-            not_before=_not_before(owner, ordinal, record.attempt, failed_at),
+            not_before=_not_before(owner, ordinal, record.attempt, when) if when else None,
             record=record,
         )
     if record.time is not None and now < record.time + timedelta(seconds=SETTLE_SECONDS):

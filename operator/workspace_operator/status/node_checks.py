@@ -89,8 +89,7 @@ def _claim(evidence: Evidence, claim: NodeClaim) -> Finding:
 def _retry(evidence: Evidence, slot: Slot) -> Finding:
     record = slot.record
     word = (record.reason if record else None) or reasons.CLAIM_GONE.word
-    claim = (record.claim if record else None) or "of the last try"
-    otherwise = reasons.CLAIM_GONE.found(claim=claim).message
+    otherwise = reasons.CLAIM_GONE.found(claim=record.claim).message if record else ""
     return reasons.CLAIM_RETRY.in_the_words_of(word).found(
         attempt=slot.attempt,
         machine=evidence.machine,

@@ -78,8 +78,8 @@ CLAIMS_IN_THE_WAY = Reason(
 )
 CLAIM_RETRY = Reason(
     word=conditions.NODE_CLAIM_NOT_READY,
-    sentence="No machine after {attempt} tries for {machine}, at the last one: {quote}. "
-    "The next try is at {when}; another type or region may have one.",
+    sentence="No machine for {machine}: {quote}. Failed tries: {attempt}; the next is at {when}. "
+    "Another instance type or region may have one.",
     phase="WaitingForCapacity",
 )
 CLAIM_GONE = Reason(
