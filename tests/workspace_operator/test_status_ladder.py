@@ -136,8 +136,8 @@ ROWS = [
     Row(
         name="no capacity, claim gone, waiting to try again",
         reason="InsufficientCapacity",
-        says="No machine for Standard_NC24ads_A100_v4: no A100 in eastus. Failed tries: 2; the next "
-        "is at 2026-03-01T10:0",
+        says="No machine for Standard_NC24ads_A100_v4: no A100 in eastus. Failed tries: 2; "
+        "the next is at 2026-03-01T10:0",
         phase="WaitingForCapacity",
         claims=(),
         nodes=(),

@@ -153,6 +153,18 @@ def test_the_reason_on_a_claim_outlives_it() -> None:
     assert first(again).reason == "NoStock", "until the new claim says more"
 
 
+def test_a_refused_write_is_the_reason_of_the_try() -> None:
+    made = workspace()
+    plan = planned(made)
+    refused = report(made, plan, Snapshot(), at(0), fault="forbidden: exceeded quota")
+    assert (first(refused).reason, first(refused).attempt) == ("ClusterRefused", 0)
+    later = report(made.model_copy(update={"status": refused}), plan, Snapshot(), at(60))
+    assert (first(later).reason, first(later).attempt) == ("ClusterRefused", 1)
+    ready = later.condition("Ready")
+    assert ready
+    assert "No machine for Standard_NC24ads_A100_v4: forbidden: exceeded quota." in ready.message
+
+
 def test_a_machine_that_worked_clears_the_count_of_failures() -> None:
     before = WorkspaceStatus(
         node_attempts=(NodeAttempt(ordinal=0, attempt=4, claim="ws4", reason="NoStock"),)

@@ -68,7 +68,7 @@ def report(
         ladder = stay_at_the_bottom(workspace.status, conditions.PLAN_FITS, finding)
         return _without_plan(workspace.status, ladder, workspace.generation, now)
     evidence = gather(workspace, outcome, snapshot, now)
-    return _report_plan(evidence, climb(evidence, _faults(workspace, snapshot, fault)))
+    return _report_plan(evidence, climb(evidence, _faults(workspace, snapshot, fault)), fault)
 
 
 def report_invalid(
@@ -125,7 +125,7 @@ def _conflict(conflict: NameConflict) -> Finding:
     return reasons.NAME_CONFLICT.found(kind=conflict.kind, name=conflict.name)
 
 
-def _report_plan(evidence: Evidence, ladder: Ladder) -> WorkspaceStatus:
+def _report_plan(evidence: Evidence, ladder: Ladder, fault: str) -> WorkspaceStatus:
     workspace, plan = evidence.workspace, evidence.plan
     cause = ladder.cause
     claims = [slot.claim for slot in evidence.slots.slots if slot.claim is not None]
@@ -151,7 +151,7 @@ def _report_plan(evidence: Evidence, ladder: Ladder) -> WorkspaceStatus:
         endpoint=Endpoint(url=f"http://{workspace.name}.{workspace.namespace}.svc"),
         model=_model(evidence),
         observed_generation=workspace.generation,
-        node_attempts=node_attempts(evidence),
+        node_attempts=node_attempts(evidence, fault),
     )
 
 

@@ -18,9 +18,14 @@ from workspace_operator.status.evidence import Evidence
 from workspace_operator.status.finding import quoted
 
 
-def node_attempts(evidence: Evidence) -> tuple[NodeAttempt, ...]:
-    """Return one record per slot."""
-    return tuple(_record(evidence, slot) for slot in evidence.slots.slots)
+def node_attempts(evidence: Evidence, fault: str = "") -> tuple[NodeAttempt, ...]:
+    """
+    Return one record per slot.
+
+    A refused write may or may not have been a claim's, so the try counts either way, and its reason
+    is the refusal: asking for machines too rarely is the cheaper mistake.
+    """
+    return tuple(_record(evidence, slot, fault) for slot in evidence.slots.slots)
 
 
 def next_attempt_at(attempts: tuple[NodeAttempt, ...]) -> datetime | None:
@@ -31,7 +36,7 @@ def next_attempt_at(attempts: tuple[NodeAttempt, ...]) -> datetime | None:
     )
 
 
-def _record(evidence: Evidence, slot: Slot) -> NodeAttempt:
+def _record(evidence: Evidence, slot: Slot, fault: str) -> NodeAttempt:
     if slot.claim is not None:
         return _standing(slot, slot.claim, evidence.now)
     record = slot.record
@@ -42,8 +47,8 @@ def _record(evidence: Evidence, slot: Slot) -> NodeAttempt:
             ordinal=slot.ordinal,
             attempt=slot.attempt,
             claim=claim_name(identity_of(evidence.workspace), slot.ordinal, slot.attempt),
-            reason=record.reason if record else None,
-            message=record.message if record else None,
+            reason=reasons.FAULT.word if fault else record and record.reason,
+            message=quoted(fault) if fault else record and record.message,
             time=evidence.now,
         )
     if record is not None and record.claim is None:
