@@ -48,4 +48,4 @@ generate: $(STAMP) ## Write what follows from the source: CRD, chart README (a t
 test: lint cluster-binaries ## All that a merge requires
 	$(PY) -m pytest -m "not e2e and not gpu"
 
-.PHONY: help setup lint format lock cluster-binaries generate test
+.PHONY: help setup lint format lock images cluster-binaries generate test

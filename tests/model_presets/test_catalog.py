@@ -1,6 +1,6 @@
 """The catalog: what it holds, which names it answers to, and which files it refuses."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,12 @@ def test_an_unknown_name_is_answered_with_its_neighbours(asked: str, nearest: st
     assert caught.value.name == asked
     assert (caught.value.nearest or (None,))[0] == nearest
     assert repr(asked) in str(caught.value)
+
+
+def test_every_key_is_documented() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "presets.md").read_text(encoding="utf-8")
+    assert {field.name for field in fields(Preset) if f"`{field.name}`" not in manual} == set()
+    assert [name for name in CATALOG.names() if f"| `{name}` |" not in manual] == []
 
 
 def test_a_preset_is_frozen() -> None:

@@ -1,0 +1,169 @@
+"""
+The built images, run as a restricted pod runs them: another user, a read-only root.
+
+No container runtime is asked for: the layers are unpacked and entered with chroot in a mount
+namespace of their own. What a kubelet makes of the images is tried on the real node.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import tarfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from model_presets.catalog import load_catalog
+from model_presets.lock import read_lock, verify
+from model_presets.tiny import read_lessons
+
+from tests.images import build_images
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root (chroot and mounts)"),
+]
+
+ENTER = """
+set -e
+mount --bind "$1" "$1"
+mount -o remount,bind,ro "$1"
+mount -t tmpfs tmpfs "$1/tmp"
+mount -t proc proc "$1/proc"
+mount --bind /dev "$1/dev"
+root="$1"
+shift
+exec chroot --userspec=10001:10001 "$root" "$@"
+"""
+
+
+class Unpacked:
+    """An image's files in a folder, and what its configuration says about starting it."""
+
+    def __init__(self, archive: Path, root: Path) -> None:
+        self.root = root
+        root.mkdir()
+        with tarfile.open(archive) as tar:
+            (manifest,) = json.loads(read(tar, "manifest.json"))
+            self.config: dict[str, Any] = json.loads(read(tar, manifest["Config"]))
+            for layer in manifest["Layers"]:
+                content = tar.extractfile(layer)
+                assert content is not None
+                command = ["tar", "-x", "-C", str(root), "--exclude=.wh.*", "-f", "-"]
+                with subprocess.Popen(command, stdin=subprocess.PIPE) as process:  # noqa: S603 - fixed words
+                    assert process.stdin is not None
+                    while chunk := content.read(1 << 20):
+                        process.stdin.write(chunk)
+                assert process.returncode == 0
+
+    def command(self, *words: str) -> list[str]:
+        """Return what starts the image's program, or other words, as its own user."""
+        settings = self.config["config"]
+        started = list(words) or settings["Entrypoint"]
+        inside = ["/usr/bin/env", "-i", *settings["Env"], *started]
+        return ["unshare", "--mount", "sh", "-c", ENTER, "enter", str(self.root), *inside]
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a program of the image to its end."""
+        return subprocess.run(  # noqa: S603 - fixed words
+            self.command(*words), capture_output=True, text=True, check=False
+        )
+
+
+def read(tar: tarfile.TarFile, name: str) -> bytes:
+    member = tar.extractfile(name)
+    assert member is not None
+    return member.read()
+
+
+@pytest.fixture(scope="module")
+def operator(tmp_path_factory: pytest.TempPathFactory) -> Unpacked:
+    image = build_images(["operator"])["operator"]
+    return Unpacked(image.archive, tmp_path_factory.mktemp("operator") / "root")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Unpacked:
+    image = build_images(["tiny-mistral"])["tiny-mistral"]
+    return Unpacked(image.archive, tmp_path_factory.mktemp("tiny") / "root")
+
+
+def test_the_operators_image_holds_the_operator_and_no_torch(operator: Unpacked) -> None:
+    assert operator.config["config"]["User"] == "10001:10001"
+    words = ["python", "-c", "import workspace_operator.settings, os; print(os.getuid())"]
+    assert operator.run(*words).stdout == "10001\n"
+    assert "No module named 'torch'" in operator.run("python", "-c", "import torch").stderr
+    assert "Read-only" in operator.run("python", "-c", "open('/app/x', 'w')").stderr
+
+
+def test_the_weights_are_those_of_the_lock(tiny: Unpacked) -> None:
+    folder = tiny.root / "models" / "weights"
+    preset = load_catalog().get("tiny-mistral")
+    verify(folder, read_lock(folder), preset)
+    inside = tiny.run("python", "-m", "model_presets", "verify", "tiny-mistral", "/models/weights")
+    assert inside.returncode == 0
+    assert read_lock(folder).digest in inside.stdout
+
+
+def test_nothing_of_the_building_machine_is_in_an_image(tiny: Unpacked, operator: Unpacked) -> None:
+    for image in (tiny, operator):
+        assert not [
+            word for word in image.config["config"]["Env"] if "CERT" in word or "PIP" in word
+        ]
+        for folder in ("mnt", "srv", "tmp"):
+            assert list((image.root / folder).iterdir()) == []
+
+
+def test_the_server_starts_on_a_read_only_root_and_answers(tiny: Unpacked) -> None:
+    lesson = next(lesson for lesson in read_lessons() if lesson.question == "What is Kubernetes?")
+    with serving(tiny) as url:
+        question = {
+            "model": "tiny-mistral",
+            "messages": [{"role": "user", "content": lesson.question}],
+            "max_tokens": 64,
+            "temperature": 0,
+        }
+        answer = ask(f"{url}/v1/chat/completions", question)
+    assert answer["choices"][0]["message"]["content"].strip() == lesson.answer
+
+
+@contextmanager
+def serving(image: Unpacked) -> Iterator[str]:
+    """Run the image's server on a free port until the end of the block."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    words = [*image.config["config"]["Entrypoint"], "--host", "127.0.0.1", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with subprocess.Popen(image.command(*words)) as process:  # noqa: S603 - fixed words
+        try:
+            wait_until_ready(process, f"{url}/ready", seconds=180)
+            yield url
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], url: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the server ended before it was ready"
+        try:
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - the loopback
+                return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.2)
+    pytest.fail(f"not ready after {seconds} s")
+
+
+def ask(url: str, body: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 - the loopback
+    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - the loopback
+        return json.load(response)
