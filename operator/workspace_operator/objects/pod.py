@@ -155,20 +155,19 @@ def _resources(plan: Plan) -> dict[str, Any]:
     """
     Return requests and limits.
 
-    No limit on CPU: it would throttle the one thread that feeds the GPU. On a GPU the weights pass
-    through the page cache, which the kernel takes back under pressure, so the limit needs no room
-    for all of them.
+    No limit on CPU: it would throttle the one thread that feeds the GPU. The weights of a model for
+    GPUs pass through the page cache, which the kernel takes back under pressure: the request needs
+    no room for them. A model that runs on a CPU asks for little, also where it is given a GPU.
     """
-    if plan.gpus_per_node:
-        gpus = {GPU_RESOURCE: str(plan.gpus_per_node)}
-        return {
-            "requests": {"cpu": "2", "memory": f"{HOST_MEMORY_GIB}Gi", **gpus},
-            "limits": {"memory": f"{_weights_gib(plan) + HOST_MEMORY_LIMIT_GIB}Gi", **gpus},
-        }
-    weights = 2 * _weights_gib(plan)
+    gpus = {GPU_RESOURCE: str(plan.gpus_per_node)} if plan.gpus_per_node else {}
+    if plan.preset.gpu_count:
+        cpu, memory, limit = "2", HOST_MEMORY_GIB, _weights_gib(plan) + HOST_MEMORY_LIMIT_GIB
+    else:
+        weights = 2 * _weights_gib(plan)
+        cpu, memory, limit = "250m", weights + CPU_MEMORY_GIB, weights + CPU_MEMORY_LIMIT_GIB
     return {
-        "requests": {"cpu": "250m", "memory": f"{weights + CPU_MEMORY_GIB}Gi"},
-        "limits": {"memory": f"{weights + CPU_MEMORY_LIMIT_GIB}Gi"},
+        "requests": {"cpu": cpu, "memory": f"{memory}Gi", **gpus},
+        "limits": {"memory": f"{limit}Gi", **gpus},
     }
 
 
