@@ -241,7 +241,7 @@ CLUSTER_RIGHTS = {
     "pods": READ,
     "apps/deployments": WRITE,
     "services": WRITE,
-    "events.k8s.io/events": {"create", "patch"},
+    "events.k8s.io/events": {"create"},
 }
 
 
@@ -260,7 +260,7 @@ def test_the_operator_may_do_what_it_needs_and_no_more() -> None:
     ]
 
 
-def test_with_own_nodes_the_operator_never_sees_claims() -> None:
+def test_machines_can_be_given_back_after_a_change_to_own_nodes() -> None:
     rules = one(render_chart({"nodeProvisioner": "byo"}), "ClusterRole")["rules"]
 
-    assert granted(rules).keys() == CLUSTER_RIGHTS.keys() - {"karpenter.sh/nodeclaims"}
+    assert granted(rules) == CLUSTER_RIGHTS
