@@ -91,6 +91,7 @@ def watching(provisioner: NodeProvisioner) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.peering.standalone = True
+    settings.scanning.disabled = True  # else kopf wants to read every definition in the cluster
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 10

@@ -238,7 +238,7 @@ CLUSTER_RIGHTS = {
     "kaito.sh/workspaces/finalizers": {"update"},
     "karpenter.sh/nodeclaims": WRITE,
     "nodes": READ,
-    "pods": READ,
+    "pods": READ - {"get"},
     "apps/deployments": WRITE,
     "services": WRITE,
     "events.k8s.io/events": {"create"},

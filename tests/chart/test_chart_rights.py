@@ -1,0 +1,164 @@
+"""
+Run the operator with the chart's own account and environment, and hold its rights to its requests.
+
+The API server's audit log is the witness: nothing that the operator asked for was forbidden, and
+nothing that the chart grants was never asked for.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import ControlPlane, karpenter_crds
+from tests.cluster import control_plane as run_control_plane
+from tests.cluster.ports import free_ports
+from tests.installation import NAMESPACE, install_chart, render_chart
+from tests.workspaces import INFERENCE
+from tests.world import Api, play
+
+pytestmark = [
+    pytest.mark.apiserver,
+    pytest.mark.usefixtures("helm"),
+    pytest.mark.timeout(180),
+]
+
+Manifest = dict[str, Any]
+Right = tuple[str, str]
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:atelier"
+NAME = "mistral"
+VALUES = {"probeIntervalSeconds": 1, "resyncSeconds": 2}
+
+
+@pytest.fixture
+def audit_log(tmp_path: Path) -> Path:
+    policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}]}
+    (tmp_path / "policy.json").write_text(json.dumps(policy))
+    return tmp_path / "audit.jsonl"
+
+
+@pytest.fixture
+def plane(audit_log: Path) -> Iterator[ControlPlane]:
+    with run_control_plane(
+        controllers=("deployment-controller", "replicaset-controller"),
+        api_server_arguments=(
+            f"--audit-policy-file={audit_log.with_name('policy.json')}",
+            f"--audit-log-path={audit_log}",
+            "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
+        ),
+    ) as plane:
+        for path in karpenter_crds():
+            plane.apply(path)
+        yield plane
+
+
+@contextlib.asynccontextmanager
+async def operator(kubeconfig: Path) -> AsyncIterator[None]:
+    """Run the operator as the chart would, but outside of the cluster."""
+    (deployment,) = (each for each in render_chart(VALUES) if each["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    health, metrics = free_ports(2)
+    environment = {each["name"]: each.get("value", "") for each in container["env"]} | {
+        "ATELIER_NAMESPACE": NAMESPACE,
+        "ATELIER_POD_NAME": "test",
+        "ATELIER_HEALTH_PORT": str(health),
+        "ATELIER_METRICS_PORT": str(metrics),
+        "KUBECONFIG": str(kubeconfig),
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "workspace_operator"),
+        env=os.environ | environment,  # noqa: TID251 (a child needs PATH and HOME)
+    )
+    try:
+        yield
+        assert process.returncode is None, "the operator ended by itself"
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def until(api: Api, path: str, holds: Callable[[Manifest | None], bool]) -> None:
+    """Wait until an object is as it should be."""
+    async with asyncio.timeout(60):
+        while not holds(await api.get(path)):  # noqa: ASYNC110 (another process makes it so)
+            await asyncio.sleep(0.1)
+
+
+def succeeded(workspace: Manifest | None) -> bool:
+    conditions = (workspace or {}).get("status", {}).get("conditions", [])
+    return any(
+        each["type"] == "WorkspaceSucceeded" and each["status"] == "True" for each in conditions
+    )
+
+
+async def live(plane: ControlPlane, kubeconfig: Path) -> None:
+    """Let one Workspace come up, lose its Service, and go."""
+    namespace = plane.create_namespace()
+    workspaces = f"/apis/kaito.sh/v1beta1/namespaces/{namespace}/workspaces"
+    workspace = f"{workspaces}/{NAME}"
+    service = f"/api/v1/namespaces/{namespace}/services/{NAME}"
+    async with play(plane) as world, operator(kubeconfig):
+        metadata = {"name": NAME, "namespace": namespace}
+        await world.api.create(workspaces, INFERENCE | {"metadata": metadata})
+        await until(world.api, workspace, succeeded)
+        await world.api.delete(service)
+        await until(world.api, service, lambda found: found is not None)
+        await world.api.delete(workspace)
+        await until(world.api, workspace, lambda found: found is None)
+
+
+def asked_for(audit_log: Path) -> tuple[set[Right], set[str]]:
+    """Read what the operator asked for, and what of it was forbidden."""
+    rights, forbidden = set(), set()
+    for line in audit_log.read_text().splitlines():
+        event = json.loads(line)
+        what = event.get("objectRef", {})
+        if event["user"]["username"] != ACCOUNT or "resource" not in what:
+            continue
+        resource = "/".join(
+            filter(None, (what.get("apiGroup"), what["resource"], what.get("subresource")))
+        )
+        rights.add((event["verb"], resource))
+        if event.get("responseStatus", {}).get("code") == 403:
+            forbidden.add(f"{event['verb']} {event['requestURI']}")
+    return rights, forbidden
+
+
+def granted() -> set[Right]:
+    return {
+        (verb, "/".join(filter(None, (group, resource))))
+        for role in render_chart(VALUES)
+        if role["kind"] in {"ClusterRole", "Role"}
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+_APPLY = "server-side apply is a patch; where it makes the object, create is asked for as well"
+UNSEEN = {
+    ("create", "apps/deployments"): _APPLY,
+    ("create", "karpenter.sh/nodeclaims"): _APPLY,
+    ("create", "services"): _APPLY,
+    ("update", "kaito.sh/workspaces/finalizers"): "asked for by admission, which is on here",
+}
+"""Granted, needed, and never a request of their own."""
+
+
+async def test_rights_and_requests_are_the_same(plane: ControlPlane, audit_log: Path) -> None:
+    kubeconfig = install_chart(plane, VALUES)
+
+    await live(plane, kubeconfig)
+
+    rights, forbidden = asked_for(audit_log)
+    assert forbidden == set()
+    assert rights - granted() == set()
+    assert granted() - rights == UNSEEN.keys()
