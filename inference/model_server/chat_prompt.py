@@ -76,6 +76,12 @@ def check_turns(turns: Sequence[Turn]) -> None:
         raise InvalidConversation(len(turns) - 1, "the last message must be of role user")
 
 
+def said(turns: Sequence[Turn]) -> Sequence[Turn]:
+    """Leave out a system message without a word: it says nothing, so it gets no line of its own."""
+    empty = turns[0]["role"] == "system" and not turns[0]["content"]
+    return turns[1:] if empty else turns
+
+
 def segments_of(turns: Sequence[Turn], controls: Sequence[str], render: Render) -> list[Segment]:
     """
     Render a conversation and part the template's control tokens from all other text.

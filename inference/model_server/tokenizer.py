@@ -28,6 +28,7 @@ from model_server.chat_prompt import (
     PromptTooLong,
     Turn,
     check_turns,
+    said,
     segments_of,
 )
 
@@ -68,7 +69,9 @@ class TextTokenizer:
         if self._front.bos_token_id is None:
             raise BadTokenizer(f"{directory}: the tokenizer has no beginning-of-sequence token")
         self._bos_id = int(self._front.bos_token_id)
-        self._opens_with_space = self._back.encode("a", add_special_tokens=False).tokens[0] != "a"
+        plain, spaced = self._pieces("a"), self._pieces(" a")
+        self._opens_with_space = plain[0] != "a"
+        self._swallows_space = self._opens_with_space and plain == spaced
         self._longest_token = max(map(len, self._back.get_vocab()))
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="tokenizer")
 
@@ -99,7 +102,7 @@ class TextTokenizer:
             raise NoChatTemplate("this model has no chat template; use /v1/completions")
         check_turns(turns)
         self._check_length(sum(len(turn["content"]) for turn in turns), limit)
-        return await self._in_thread(self._encode_turns, turns)
+        return await self._in_thread(self._encode_turns, said(turns))
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Decode tokens without the control tokens among them."""
@@ -151,14 +154,25 @@ class TextTokenizer:
         """
         return text.removeprefix(" ") if self._opens_with_space else text
 
+    def _encode_one(self, text: str) -> list[int]:
+        """Encode a text that is not empty, with exactly one space before it where one belongs."""
+        # Some compiled forms add no space where the text has one of its own, unlike SentencePiece.
+        whole = f" {text}" if self._swallows_space else text
+        (encoding,) = self._back.encode_batch_fast([whole], add_special_tokens=False)
+        ids: list[int] = encoding.ids
+        return ids
+
+    def _pieces(self, text: str) -> list[str]:
+        pieces: list[str] = self._back.encode(text, add_special_tokens=False).tokens
+        return pieces
+
     def _encode_segments(self, segments: Sequence[str | Control]) -> list[int]:
         ids: list[int] = []
         for segment in segments:
             if isinstance(segment, Control):
                 ids.append(self._controls[segment.token])
-            else:
-                (encoding,) = self._back.encode_batch_fast([segment], add_special_tokens=False)
-                ids += encoding.ids
+            elif segment:
+                ids += self._encode_one(segment)
         return ids if ids[:1] == [self._bos_id] else [self._bos_id, *ids]
 
 
