@@ -1,0 +1,106 @@
+"""Requests are parsed once, whole, and refused by field and reason without repeating the input."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from model_server.errors import ApiError
+from model_server.protocol import ChatRequest, CompletionRequest, parse
+
+MARK = "ZQXJV"  # stands in every value that a caller sends here, in no message of ours
+
+
+def chat(**fields: object) -> ChatRequest:
+    body = {"messages": [{"role": "user", "content": "x"}], **fields}
+    return parse(ChatRequest, json.dumps(body).encode())
+
+
+def test_defaults_are_openais() -> None:
+    asked = chat()
+    assert (asked.temperature, asked.top_p, asked.stop) == (None, None, ())
+    assert asked.answer_limit is None
+    assert not asked.stream
+    assert not asked.wants_usage
+    assert parse(CompletionRequest, b'{"prompt": "x"}').answer_limit == 16
+
+
+def test_both_names_of_the_answers_limit_are_known_and_the_newer_wins() -> None:
+    assert chat(max_tokens=3).answer_limit == 3
+    assert chat(max_completion_tokens=4, max_tokens=3).answer_limit == 4
+
+
+@pytest.mark.parametrize(
+    ("given_stop", "parsed"),
+    [("a", ("a",)), (["a", "b"], ("a", "b")), ([], ()), (None, ())],
+)
+def test_stop_is_a_string_or_a_list(given_stop: object, parsed: tuple[str, ...]) -> None:
+    assert chat(stop=given_stop).stop == parsed
+
+
+def test_text_parts_are_joined() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    asked = chat(messages=[{"role": "user", "content": parts}])
+    assert asked.messages[0].content == "ab"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "parsed"), [("x", "x"), (["x"], "x"), ([0, 5], (0, 5)), ("", "")]
+)
+def test_a_prompt_is_text_or_token_ids(prompt: object, parsed: object) -> None:
+    assert parse(CompletionRequest, json.dumps({"prompt": prompt}).encode()).prompt == parsed
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.just(MARK),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.just("k"), inner, max_size=1),
+    max_leaves=8,
+)
+fields = st.sampled_from([*ChatRequest.model_fields, *CompletionRequest.model_fields, "unknown"])
+bodies = st.dictionaries(fields, json_values, max_size=6)
+
+
+def refusal(kind: Any, body: bytes) -> ApiError | None:  # noqa: ANN401 - either request
+    try:
+        parse(kind, body)
+    except ApiError as error:
+        return error
+    return None
+
+
+@given(bodies)
+def test_any_json_is_parsed_or_refused_shortly_without_echo(body: dict[str, object]) -> None:
+    raw = json.dumps(body).encode()
+    for kind in (ChatRequest, CompletionRequest):
+        error = refusal(kind, raw)
+        if error is not None:
+            assert error.problem.status in (400, 422)
+            assert len(error.problem.message) < 300
+            assert MARK not in str(error.problem.document())
+
+
+@given(st.binary(max_size=50))
+def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
+    error = refusal(ChatRequest, body)
+    assert error is not None
+    assert error.problem.status in (400, 422)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "hint"),
+    [
+        ("n", 2, "only 1 is accepted"),
+        ("logprobs", True, "only false is accepted"),
+        ("service_tier", "flex", "only auto or default is accepted"),
+        ("reasoning_effort", "high", "leave it out"),
+        ("n", True, "only 1 is accepted"),  # true is no 1
+    ],
+)
+def test_a_field_that_is_not_built_says_what_it_accepts(
+    field: str, value: object, hint: str
+) -> None:
+    with pytest.raises(ApiError) as refused:
+        chat(**{field: value})
+    assert refused.value.problem.param == field
+    assert hint in refused.value.problem.message
