@@ -7,7 +7,7 @@ This is where the HTTP side and the token side are joined; everything above sees
 
 from model_presets.preset import Preset
 
-from model_server.cache_size import open_native_runner
+from model_server.cache_size import open_native_runner, step_tokens
 from model_server.checkpoint import BadCheckpoint
 from model_server.engine import Engine, EngineLimits
 from model_server.lifecycle import Lifecycle
@@ -61,7 +61,11 @@ def _engine(settings: Settings, model: LoadedModel, longest: int) -> Engine:
             max_sequences=1, max_queued=settings.max_queued, max_batch_tokens=longest + 1
         )
         return Engine(runner, limits)
-    limits = EngineLimits(max_sequences=settings.max_sequences, max_queued=settings.max_queued)
+    limits = EngineLimits(
+        max_sequences=settings.max_sequences,
+        max_queued=settings.max_queued,
+        max_batch_tokens=step_tokens(model, settings.max_sequences),
+    )
     native = open_native_runner(
         model,
         max_model_len=longest,

@@ -37,15 +37,18 @@ class LayerCache:
 
     def write(self, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """
-        Store new keys and values.
+        Store new keys and values, with 0 for what is no number.
+
+        A NaN in a cell that a mask hides is still multiplied by its weight of 0, and that is NaN: a
+        sequence that went wrong would spoil whoever is given its blocks next.
 
         Args:
             slots: (T,) where: block * block_size + offset.
             keys: (T, H_kv, D), rotated already.
             values: (T, H_kv, D).
         """
-        self.keys.flatten(0, 1).index_copy_(0, slots, keys)
-        self.values.flatten(0, 1).index_copy_(0, slots, values)
+        self.keys.flatten(0, 1).index_copy_(0, slots, _finite(keys))
+        self.values.flatten(0, 1).index_copy_(0, slots, _finite(values))
 
     def read(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
         """Gather rows of blocks, (B, N) -> keys and values of (B, H_kv, N * block_size, D)."""
@@ -181,6 +184,10 @@ def visible(
     if sliding_window is not None:
         allowed &= cells > positions[:, None] - sliding_window
     return allowed
+
+
+def _finite(numbers: Tensor) -> Tensor:
+    return numbers.nan_to_num(nan=0, posinf=0, neginf=0)
 
 
 def _no_mask(*_args: object, **_kwargs: object) -> None:

@@ -17,6 +17,10 @@ from model_server.runner import CacheSize, NativeRunner
 
 BLOCK_SIZE = 64
 CPU_CACHE_BYTES = 2**30
+# Tokens per step: on a GPU a chunk of this size takes about as long as two or three steps that only
+# decode, so a long prompt is not felt by those who wait for their next token.
+CPU_STEP_TOKENS = 512
+GPU_STEP_TOKENS = 1024
 # Of a card, for what no counter shows: the driver's context, fragmentation.
 GPU_SLACK_BYTES = 512 * 2**20
 
@@ -51,6 +55,12 @@ def open_native_runner(
             )
     size = CacheSize(block_size=BLOCK_SIZE, block_count=count)
     return NativeRunner(model, size, max_model_len=max_model_len)
+
+
+def step_tokens(model: LoadedModel, max_sequences: int) -> int:
+    """Say how many tokens a step should compute at most."""
+    usual = CPU_STEP_TOKENS if model.device.type == "cpu" else GPU_STEP_TOKENS
+    return max(usual, 2 * max_sequences)
 
 
 def _free_bytes(model: LoadedModel, max_batch_tokens: int) -> int:

@@ -94,6 +94,7 @@ class NativeRunner:
 
         Raises:
             RunnerLost: If the device has failed for good.
+            NotFinite: If the model's answer is no number.
         """
         try:
             with torch.inference_mode():

@@ -22,6 +22,10 @@ CANDIDATES = 256  # sorted first; the whole vocabulary only where a row needs mo
 _MASK = 2**64 - 1
 
 
+class NotFinite(ArithmeticError):  # noqa: N818 - says what they are
+    """Report logits that are NaN or infinite."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
     """Say how one row is drawn."""
@@ -40,8 +44,14 @@ def sample(logits: Tensor, draws: Sequence[Draw]) -> list[int]:
 
     Returns:
         B token ids.
+
+    Raises:
+        NotFinite: If a row has a largest logit that is no number: no token can be drawn from it.
     """
-    tokens = logits.argmax(dim=-1).tolist()
+    best, greedy = logits.max(dim=-1)
+    if not bool(best.isfinite().all()):
+        raise NotFinite("the model computed logits that are not finite")
+    tokens = greedy.tolist()
     random = [i for i, draw in enumerate(draws) if draw.sampling.temperature >= GREEDY_BELOW]
     whole = [i for i in random if not _is_filtered(draws[i].sampling)]
     filtered = [i for i in random if _is_filtered(draws[i].sampling)]

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_server.request import SamplingParameters
-from model_server.sampling import Draw, sample, uniform
+from model_server.sampling import Draw, NotFinite, sample, uniform
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 
@@ -49,6 +49,23 @@ def test_equal_logits_go_to_the_lower_token() -> None:
     logits = torch.zeros(1, 400)
     assert sample(logits, [draw(temperature=0)]) == [0]
     assert sample(logits, [draw(top_k=1)]) == [0]
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_logits_that_are_no_numbers_are_an_error_and_never_a_token(
+    value: float, temperature: float
+) -> None:
+    logits = logits_of(3, 50)
+    logits[1, 7] = value
+    with pytest.raises(NotFinite):
+        sample(logits, [draw(temperature=temperature)] * 3)
+
+
+def test_tokens_that_are_ruled_out_may_be_minus_infinity() -> None:
+    logits = torch.full((1, 50), -math.inf)
+    logits[0, 7] = 0
+    assert sample(logits, [draw()]) == sample(logits, [draw(top_p=0.5)]) == [7]
 
 
 @pytest.mark.parametrize("temperature", [1e-30, 1e-5, 1e-3])
