@@ -41,9 +41,10 @@ lock: $(STAMP) ## Resolve the dependencies again and write requirements/*.lock
 cluster-binaries: $(STAMP) ## Build or install the programs of the throw-away Kubernetes (once, minutes)
 	$(PY) -m tests.cluster prepare
 
-generate: $(STAMP) ## Write what follows from the source: CRD, chart README (a test checks that nothing changes)
+generate: $(STAMP) ## Write what follows from the source: CRD, chart README, docs/conditions.md (tests check it)
 	$(PY) -m workspace_operator.crd > charts/atelier/files/workspaces.kaito.sh.yaml
 	$(PY) charts/reference.py charts/atelier
+	$(PY) -m workspace_operator.status.reference > docs/conditions.md
 
 test: lint cluster-binaries ## All that a merge requires
 	$(PY) -m pytest -m "not e2e and not gpu"

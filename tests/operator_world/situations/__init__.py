@@ -1,0 +1,8 @@
+"""The table of situations: one row per cause that can be told apart."""
+
+from tests.operator_world.situations import machines, pods, servers
+from tests.operator_world.situations.row import NOW, SERVES, SERVING, Row, told, world
+
+__all__ = ["NOW", "ROWS", "SERVES", "SERVING", "Row", "told", "world"]
+
+ROWS = [*machines.ROWS, *pods.ROWS, *servers.ROWS]

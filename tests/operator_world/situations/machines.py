@@ -1,0 +1,185 @@
+"""Situations in which the machines are not there yet."""
+
+from workspace_operator.api import NodeAttempt
+from workspace_operator.objects.metadata import claim_name
+
+from tests.operator_world import (
+    BYO,
+    OWNER,
+    at,
+    claim,
+    node,
+)
+from tests.operator_world.situations.row import Row
+
+BYO_NODE = {"apps": "mistral"}
+
+ROWS = [
+    Row(
+        name="nothing yet",
+        reason="NodeClaimNotReady",
+        says=f"0 of 1. NodeClaim {claim_name(OWNER, 0, 0)} was asked for",
+        phase="LaunchingNode",
+        claims=(),
+        nodes=(),
+        conditions={
+            "SpecValid": "True",
+            "PlanFits": "True",
+            "NodeClaimReady": "False",
+            "NodesReady": "False",
+            "ResourceReady": "False",
+            "ImagePulled": "Unknown",
+            "WeightsLoaded": "Unknown",
+            "InferenceReady": "False",
+            "WorkspaceSucceeded": "False",
+            "Ready": "False",
+        },
+    ),
+    Row(
+        name="claim is new",
+        reason="AwaitingReconciliation",
+        says="has no machine yet: AwaitingReconciliation",
+        phase="LaunchingNode",
+        claims=(claim(steps=0),),
+        nodes=(),
+    ),
+    Row(
+        name="cloud refuses",
+        reason="LaunchFailed",
+        says="has no machine yet: quota StandardNCADSA100v4Family exceeded. Details: kubectl",
+        phase="LaunchingNode",
+        claims=(
+            claim(
+                steps=0, obstacle=("LaunchFailed", "quota StandardNCADSA100v4Family\n exceeded.")
+            ),
+        ),
+        nodes=(),
+    ),
+    Row(
+        name="claim gives a reason that is no word",
+        reason="NodeClaimNotReady",
+        says="has no machine yet: strange",
+        phase="LaunchingNode",
+        claims=(claim(steps=0, obstacle=("not a word!", "strange")),),
+        nodes=(),
+    ),
+    Row(
+        name="no capacity, claim gone, waiting to try again",
+        reason="InsufficientCapacity",
+        says="No machine for Standard_NC24ads_A100_v4: no A100 in eastus. Failed tries: 2; "
+        "the next is at 2026-03-01T10:0",
+        phase="WaitingForCapacity",
+        claims=(),
+        nodes=(),
+        attempts=(
+            NodeAttempt(
+                ordinal=0,
+                attempt=2,
+                reason="InsufficientCapacity",
+                message="no A100 in eastus",
+                time=at(290),
+            ),
+        ),
+    ),
+    Row(
+        name="claim gone without a word",
+        reason="NodeClaimGone",
+        says="was deleted and nobody said why",
+        phase="WaitingForCapacity",
+        claims=(),
+        nodes=(),
+        attempts=(NodeAttempt(ordinal=0, attempt=0, claim="ws1", time=at(0)),),
+    ),
+    Row(
+        name="claim asked for, not seen yet",
+        reason="NodeClaimNotReady",
+        says="NodeClaim ws1 was asked for",
+        phase="LaunchingNode",
+        claims=(),
+        nodes=(),
+        attempts=(NodeAttempt(ordinal=0, attempt=0, claim="ws1", time=at(298)),),
+    ),
+    Row(
+        name="machine runs, not registered",
+        reason="NodeNotFound",
+        says="runs and has not joined as a node",
+        phase="RegisteringNode",
+        claims=(claim(steps=1, obstacle=("NodeNotFound", "Node not registered with cluster")),),
+        nodes=(),
+    ),
+    Row(
+        name="claim is dying",
+        reason="NodeClaimNotReady",
+        says="is being deleted; another is asked for",
+        phase="ReplacingNode",
+        claims=(claim(deleting=True),),
+        nodes=(),
+    ),
+    Row(
+        name="claims of a namesake are in the way",
+        reason="NodeClaimNotReady",
+        says="have to go first: old",
+        phase="ReplacingNode",
+        claims=(claim("old", uid="uid-0"),),
+        nodes=(),
+    ),
+    Row(
+        name="registered, GPU not visible: the node explains the claim",
+        reason="NodePluginsNotReady",
+        says="node-1 shows 0 of 1 nvidia.com/gpu",
+        phase="WaitingForGPU",
+        claims=(claim(steps=2, obstacle=("ResourceNotRegistered", "nvidia.com/gpu")),),
+        nodes=(node(gpus=0),),
+        conditions={"NodeClaimReady": "False", "NodesReady": "False"},
+    ),
+    Row(
+        name="GPU not visible for more than ten minutes",
+        reason="GPUNotVisible",
+        says="Look at the driver and the device plugin",
+        phase="WaitingForGPU",
+        failed=True,
+        claims=(claim(steps=2, obstacle=("ResourceNotRegistered", "nvidia.com/gpu")),),
+        nodes=(node(gpus=0, since=-400),),
+    ),
+    Row(
+        name="node is not ready",
+        reason="NodeNotReady",
+        says="node node-1 is not: kubelet stopped posting",
+        phase="PreparingNode",
+        nodes=(node(ready=False),),
+        conditions={"NodeClaimReady": "True"},
+    ),
+    Row(
+        name="claim is ready, node not seen",
+        reason="NodeNotReady",
+        says="no node has joined",
+        phase="RegisteringNode",
+        nodes=(),
+    ),
+    Row(
+        name="one node of two",
+        reason="NodeClaimNotReady",
+        says=f"1 of 2. NodeClaim {claim_name(OWNER, 1, 0)} was asked for",
+        phase="LaunchingNode",
+        facts={"count": 2},
+    ),
+    Row(
+        name="brought nodes: none matches",
+        reason="NodeNotReady",
+        says="0 of 1 match apps In mistral. Label a node with a GPU: kubectl label node NAME "
+        "apps=mistral",
+        phase="WaitingForNodes",
+        nodes=(node(labels={"apps": "x"}),),
+        claims=(),
+        settings=BYO,
+    ),
+    Row(
+        name="brought nodes: no GPU",
+        reason="NodePluginsNotReady",
+        says="shows 0 of 1",
+        phase="WaitingForGPU",
+        nodes=(node(gpus=0, labels=BYO_NODE),),
+        claims=(),
+        settings=BYO,
+    ),
+]

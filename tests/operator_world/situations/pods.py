@@ -1,0 +1,111 @@
+"""Situations in which the nodes are there and a pod is on its way."""
+
+from tests.operator_world import (
+    condition,
+    pod,
+    running,
+    waiting,
+)
+from tests.operator_world.situations.row import Row
+
+ROWS = [
+    Row(
+        name="nodes ready, no pod yet",
+        reason="WorkspaceInferenceStatusPending",
+        says="its Deployment has made no pod yet",
+        phase="Scheduling",
+        conditions={"ResourceReady": "True", "NodesReady": "True", "NodeClaimReady": "True"},
+    ),
+    Row(
+        name="quota refuses the pod",
+        reason="PodRefused",
+        says="may not make its pod: exceeded quota: gpus",
+        phase="Scheduling",
+        failed=True,
+        deployment={
+            "metadata": {"name": "mistral", "labels": {"kaito.sh/workspace": "mistral"}},
+            "status": {"conditions": [condition("ReplicaFailure", message="exceeded quota: gpus")]},
+        },
+    ),
+    Row(
+        name="pod is being placed",
+        reason="WorkspaceInferenceStatusPending",
+        says="is being placed on a node",
+        phase="Scheduling",
+        pods=(pod(placed=False, conditions=[]),),
+    ),
+    Row(
+        name="pod fits nowhere",
+        reason="Unschedulable",
+        says="fits on no node: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu. Details",
+        phase="Scheduling",
+        pods=(
+            pod(
+                placed=False,
+                conditions=[
+                    condition(
+                        "PodScheduled",
+                        "False",
+                        "Unschedulable",
+                        "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
+                    )
+                ],
+            ),
+        ),
+    ),
+    Row(
+        name="image is being pulled",
+        reason="PullingImage",
+        says="Node node-1 is getting image atelier/mistral-7b-instruct:1.2.3",
+        phase="PullingImage",
+        pods=(pod(),),
+        conditions={"ImagePulled": "False", "WeightsLoaded": "Unknown"},
+    ),
+    Row(
+        name="image cannot be pulled",
+        reason="ImagePullError",
+        says="cannot pull image atelier/mistral-7b-instruct:1.2.3: not found",
+        phase="PullingImage",
+        failed=True,
+        pods=(pod(state=waiting("ImagePullBackOff", "not found")),),
+        conditions={"ImagePulled": "False"},
+    ),
+    Row(
+        name="a Secret is missing",
+        reason="ContainerStartError",
+        says='cannot start its container: secret "hub" not found',
+        phase="StartingServer",
+        failed=True,
+        pods=(pod(state=waiting("CreateContainerConfigError", 'secret "hub" not found')),),
+    ),
+    Row(
+        name="evicted for disk",
+        reason="NodeDiskPressure",
+        says="the disk of node node-1 is full",
+        phase="Scheduling",
+        pods=(
+            pod(
+                state=running(),
+                phase="Failed",
+                reason="Evicted",
+                message="The node was low on resource: ephemeral-storage.",
+            ),
+        ),
+    ),
+    Row(
+        name="evicted for memory",
+        reason="NodeMemoryPressure",
+        says="the memory of node node-1 ran short",
+        phase="Scheduling",
+        pods=(
+            pod(phase="Failed", reason="Evicted", message="The node was low on resource: memory."),
+        ),
+    ),
+    Row(
+        name="evicted for another reason",
+        reason="PodEvicted",
+        says="was evicted from node node-1: Preempted",
+        phase="Scheduling",
+        pods=(pod(phase="Failed", reason="Preempted"),),
+    ),
+]
