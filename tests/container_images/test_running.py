@@ -1,21 +1,18 @@
 """
 The built images, run as a restricted pod runs them: another user, a read-only root.
 
-No container runtime is asked for: the layers are unpacked and entered with chroot in a mount
-namespace of their own. What a kubelet makes of the images is tried on the real node.
+What a kubelet makes of the images is tried on the real node.
 """
 
 import json
 import os
 import socket
 import subprocess
-import tarfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,63 +21,13 @@ from model_presets.lock import read_lock, verify
 from model_presets.tiny import read_lessons
 
 from tests.images import build_images
+from tests.images.unpacked import Unpacked
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root (chroot and mounts)"),
 ]
-
-ENTER = """
-set -e
-mount --bind "$1" "$1"
-mount -o remount,bind,ro "$1"
-mount -t tmpfs tmpfs "$1/tmp"
-mount -t proc proc "$1/proc"
-mount --bind /dev "$1/dev"
-root="$1"
-shift
-exec chroot --userspec=10001:10001 "$root" "$@"
-"""
-
-
-class Unpacked:
-    """An image's files in a folder, and what its configuration says about starting it."""
-
-    def __init__(self, archive: Path, root: Path) -> None:
-        self.root = root
-        root.mkdir()
-        with tarfile.open(archive) as tar:
-            (manifest,) = json.loads(read(tar, "manifest.json"))
-            self.config: dict[str, Any] = json.loads(read(tar, manifest["Config"]))
-            for layer in manifest["Layers"]:
-                content = tar.extractfile(layer)
-                assert content is not None
-                command = ["tar", "-x", "-C", str(root), "--exclude=.wh.*", "-f", "-"]
-                with subprocess.Popen(command, stdin=subprocess.PIPE) as process:  # noqa: S603 - fixed words
-                    assert process.stdin is not None
-                    while chunk := content.read(1 << 20):
-                        process.stdin.write(chunk)
-                assert process.returncode == 0
-
-    def command(self, *words: str) -> list[str]:
-        """Return what starts the image's program, or other words, as its own user."""
-        settings = self.config["config"]
-        started = list(words) or settings["Entrypoint"]
-        inside = ["/usr/bin/env", "-i", *settings["Env"], *started]
-        return ["unshare", "--mount", "sh", "-c", ENTER, "enter", str(self.root), *inside]
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a program of the image to its end."""
-        return subprocess.run(  # noqa: S603 - fixed words
-            self.command(*words), capture_output=True, text=True, check=False
-        )
-
-
-def read(tar: tarfile.TarFile, name: str) -> bytes:
-    member = tar.extractfile(name)
-    assert member is not None
-    return member.read()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,63 @@
+"""
+Look into an image, and run its programs, without a container runtime.
+
+The layers are unpacked into a folder; a program is entered with chroot in a mount namespace of its
+own, as the image's user and on a read-only root, which is how a restricted pod runs it. Needs root.
+"""
+
+import json
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+ENTER = """
+set -e
+mount --bind "$1" "$1"
+mount -o remount,bind,ro "$1"
+mount -t tmpfs tmpfs "$1/tmp"
+mount -t proc proc "$1/proc"
+mount --bind /dev "$1/dev"
+root="$1"
+shift
+exec chroot --userspec=10001:10001 "$root" "$@"
+"""
+
+
+class Unpacked:
+    """An image's files in a folder, and what its configuration says about starting it."""
+
+    def __init__(self, archive: Path, root: Path) -> None:
+        """Unpack an archive into a new folder."""
+        self.root = root
+        root.mkdir()
+        with tarfile.open(archive) as tar:
+            (manifest,) = json.loads(read(tar, "manifest.json"))
+            self.config: dict[str, Any] = json.loads(read(tar, manifest["Config"]))
+            for layer in manifest["Layers"]:
+                content = tar.extractfile(layer)
+                assert content is not None
+                command = ["tar", "-x", "-C", str(root), "--exclude=.wh.*", "-f", "-"]
+                with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+                    assert process.stdin is not None
+                    while chunk := content.read(1 << 20):
+                        process.stdin.write(chunk)
+                assert process.returncode == 0
+
+    def command(self, *words: str) -> list[str]:
+        """Return what starts the image's program, or other words, as its own user."""
+        settings = self.config["config"]
+        started = list(words) or settings["Entrypoint"]
+        inside = ["/usr/bin/env", "-i", *settings["Env"], *started]
+        return ["unshare", "--mount", "sh", "-c", ENTER, "enter", str(self.root), *inside]
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a program of the image to its end."""
+        return subprocess.run(self.command(*words), capture_output=True, text=True, check=False)
+
+
+def read(tar: tarfile.TarFile, name: str) -> bytes:
+    """Return one file of an archive."""
+    member = tar.extractfile(name)
+    assert member is not None
+    return member.read()
