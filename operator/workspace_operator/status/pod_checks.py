@@ -48,11 +48,11 @@ _LAST_WORDS: tuple[tuple[re.Pattern[str], Reason], ...] = (
     ),
     (re.compile(r"No space left on device|ENOSPC"), reasons.DISK_FULL),
     (
-        re.compile(r"\b40[13]\b|gated|unauthorized|HF_TOKEN", re.IGNORECASE),
+        re.compile(r"\b40[13] (client|unauthorized|forbidden)|gated|HF_TOKEN", re.IGNORECASE),
         reasons.MODEL_ACCESS_DENIED,
     ),
     (
-        re.compile(r"sha-?256|digest|safetensors|lock file|weights are", re.IGNORECASE),
+        re.compile(r"sha-?256|safetensors|lock file|copy (it|the file) again", re.IGNORECASE),
         reasons.WEIGHTS_REFUSED,
     ),
 )
