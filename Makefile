@@ -49,4 +49,7 @@ generate: $(STAMP) ## Write what follows from the source: CRD, chart README, doc
 test: lint cluster-binaries ## All that a merge requires
 	$(PY) -m pytest -m "not e2e and not gpu"
 
-.PHONY: help setup lint format lock images cluster-binaries generate test
+bench-operator: $(STAMP) ## Time the operator on a real API server; prints one JSON object last
+	$(PY) -m benchmarks.operator
+
+.PHONY: bench-operator help setup lint format lock images cluster-binaries generate test

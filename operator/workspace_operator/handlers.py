@@ -19,6 +19,24 @@ DELETED = "DELETED"
 OURS = WORKSPACE_LABEL  # a label selector: objects that carry the label at all
 
 
+class NothingRemembered(kopf.DiffBaseStorage):
+    """
+    Spare kopf the copy of every object that it makes to find out what changed.
+
+    Only its handlers of changes need that, and we have none; it was half of kopf's work per event.
+    """
+
+    def build(self, **_: Any) -> kopf.BodyEssence:  # noqa: ANN401 - kopf's arguments
+        """Find nothing worth a comparison in an object."""
+        return cast("kopf.BodyEssence", {})
+
+    def fetch(self, **_: Any) -> None:  # noqa: ANN401 - kopf's arguments
+        """Remember nothing from last time."""
+
+    def store(self, **_: Any) -> None:  # noqa: ANN401 - kopf's arguments
+        """Write nothing down."""
+
+
 class Credentials(Protocol):
     """Be what the Kubernetes client read from a kubeconfig or a ServiceAccount."""
 
@@ -89,7 +107,9 @@ def watching(provisioner: NodeProvisioner) -> kopf.OperatorSettings:
     Source of the timeouts: kopf issues 585, 957 and 1120 (watches that freeze silently).
     """
     settings = kopf.OperatorSettings()
+    settings.persistence.diffbase_storage = NothingRemembered()
     settings.posting.enabled = False
+    settings.scanning.disabled = True
     settings.peering.standalone = True
     settings.scanning.disabled = True  # else kopf wants to read every definition in the cluster
     settings.watching.server_timeout = 300

@@ -17,9 +17,10 @@ class Shelf:
         self.serves_claims = True
 
     async def list(
-        self, kind: Kind, *, namespace: str | None = None, labels: str = ""
+        self, kind: Kind, *, namespace: str | None = None, labels: str = "", fresh: bool = True
     ) -> list[Manifest]:
         assert namespace is None
+        assert fresh
         self.asked.append((kind.kind, labels))
         if kind is NODE_CLAIM and not self.serves_claims:
             request = "GET nodeclaims"

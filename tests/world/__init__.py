@@ -7,10 +7,11 @@ an address of its own in 127.0.0.0/8 and speaks the server's contract. What make
 Deployments and collects what lost its owner is the real kube-controller-manager.
 """
 
+from tests.world import workspaces
 from tests.world.api import Api
 from tests.world.cloud import Cloud
 from tests.world.kubelet import Kubelet
 from tests.world.model import Model
 from tests.world.play import World, play
 
-__all__ = ["Api", "Cloud", "Kubelet", "Model", "World", "play"]
+__all__ = ["Api", "Cloud", "Kubelet", "Model", "World", "play", "workspaces"]

@@ -17,6 +17,8 @@ STATUS_FIELD_MANAGER = "atelier-status"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 PAGE = "500"
+# Source: kubernetes.io/docs/reference/using-api/api-concepts, "Semantics for get and list".
+ANY_VERSION = "0"
 
 
 class ApiServer:
@@ -51,14 +53,15 @@ class ApiServer:
             return None
 
     async def list(
-        self, kind: Kind, *, namespace: str | None = None, labels: str = ""
+        self, kind: Kind, *, namespace: str | None = None, labels: str = "", fresh: bool = True
     ) -> list[Manifest]:
         """Return the objects that the label selector picks, page by page."""
         path = kind.path(namespace=namespace)
         found: list[Manifest] = []
         following = ""
         while True:
-            query = {"limit": PAGE, "labelSelector": labels, "continue": following}
+            query = {"labelSelector": labels, "continue": following}
+            query |= {"limit": PAGE} if fresh else {"resourceVersion": ANY_VERSION}
             asked = {name: value for name, value in query.items() if value}
             page = await self._connection.read(Request(method="GET", path=path, query=asked))
             found += (

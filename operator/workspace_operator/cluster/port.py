@@ -2,7 +2,7 @@
 Say what the operator may ask of a cluster, and which errors it must expect.
 
 Every method may raise `Throttled`, `Forbidden`, `Unreachable` and `Invalid`; what else, each method
-says. Reads are fresh (answered from a quorum, never from a stale cache) and tried again by
+says. Reads are fresh (answered from a quorum) unless asked otherwise, and tried again by
 themselves; writes are sent once, because only the caller knows whether the world has moved on.
 Every write first asks the guard whether this process still holds the Lease.
 """
@@ -19,10 +19,13 @@ class Cluster(Protocol):
         """Return the object, or None where it does not exist."""
 
     async def list(
-        self, kind: Kind, *, namespace: str | None = None, labels: str = ""
+        self, kind: Kind, *, namespace: str | None = None, labels: str = "", fresh: bool = True
     ) -> list[Manifest]:
         """
         Return the objects that the label selector picks, each with apiVersion and kind.
+
+        One that need not be `fresh` may come from the API server's cache and be behind: it is good
+        for finding names, and what is decided on must then be read by name.
 
         Raises:
             Gone: The cluster does not serve this kind.
