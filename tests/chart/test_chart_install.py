@@ -7,6 +7,7 @@ Its own control plane, since the definition here belongs to a release.
 import copy
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,12 @@ from tests.installation import (
     render_chart,
     value_arguments,
 )
-from tests.workspaces import INFERENCE
+from tests.workspaces import INFERENCE, merged
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("helm")]
 
 Manifest = dict[str, Any]
+POLICIES = "validatingadmissionpolicybindings,validatingadmissionpolicies"
 DEFINITION = "customresourcedefinition/workspaces.kaito.sh"
 
 
@@ -96,6 +98,47 @@ def test_the_first_workspace_of_the_notes_is_accepted(plane: ControlPlane) -> No
         manifest = notes.partition("as file mistral.yaml:\n")[2].partition("kubectl apply")[0]
 
         plane.kubectl("apply", "--validate=strict", "--dry-run=server", "-f", "-", text=manifest)
+
+
+ANNOTATIONS = {
+    "kaito.sh/node-image-family": ("windows", "ubuntu", "refused"),
+    "kaito.sh/performance-mode": ("fast", "balanced", "refused"),
+    "kaito.sh/use-local-weights": ("yes", "true", "refused"),
+    "kaito.sh/enablelb": ("true", "True", "warned"),
+    "kaito.sh/runtime": ("vllm", "transformers", "warned"),
+}
+
+
+def test_an_annotation_without_effect_is_refused_or_warned_of(plane: ControlPlane) -> None:
+    install(plane)
+
+    def create(annotations: dict[str, str], name: str = "mistral") -> tuple[bool, str]:
+        metadata = {"name": name, "namespace": "default", "annotations": annotations}
+        done = plane.kubectl(
+            *("create", "--dry-run=server", "-f", "-"),
+            text=json.dumps(INFERENCE | {"metadata": metadata}),
+            check=False,
+        )
+        return done.returncode == 0, done.stderr
+
+    for key, (wrong, right, answer) in ANNOTATIONS.items():
+        while f'annotations[{key}]: "{wrong}" is not supported' not in create({key: wrong})[1]:
+            time.sleep(0.1)  # the API server takes a new policy up on its own time
+        assert create({key: wrong})[0] == (answer == "warned")
+        assert create({key: right}) == (True, "")
+
+
+def test_an_annotation_from_before_the_policy_holds_nothing_up(plane: ControlPlane) -> None:
+    install(plane, values={"admission": {"annotations": False}})
+    key = "kaito.sh/performance-mode"
+    plane.apply(merged(INFERENCE, {"metadata": {"annotations": {key: "fast"}}}))
+    install(plane, values={"admission": {"annotations": True}})
+    changed = ("annotate", "workspace", "mistral", "--overwrite", "--dry-run=server")
+    while plane.kubectl(*changed, f"{key}=faster", check=False).returncode == 0:
+        time.sleep(0.1)
+
+    plane.kubectl("label", "workspace", "mistral", "still=alive")
+    plane.kubectl("delete", "workspace", "mistral")
 
 
 def kaitos_controller(image: str) -> Manifest:
@@ -201,6 +244,7 @@ def test_the_api_server_takes_every_object_and_the_pod_is_restricted(
     del spoilt["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"]
     assert "runAsNonRoot != true" in pod_verdict(plane, spoilt, namespace)
     plane.kubectl("delete", "clusterrole,clusterrolebinding", "atelier", "--ignore-not-found")
+    plane.kubectl("delete", POLICIES, "--all")
 
 
 def pod_verdict(plane: ControlPlane, deployment: Manifest, namespace: str) -> str:

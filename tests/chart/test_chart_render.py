@@ -137,9 +137,13 @@ def test_only_what_is_asked_for_is_made() -> None:
         "RoleBinding",
         "Service",
         "ServiceAccount",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
     }
+    policies = {each for each in standard if each.startswith("ValidatingAdmission")}
 
     assert kinds() == standard
+    assert kinds(admission__annotations=False) == standard - policies
     assert kinds(replicaCount=2) == standard | {"PodDisruptionBudget"}
     assert kinds(replicaCount=2, podDisruptionBudget__enabled=False) == standard
     assert kinds(networkPolicy__enabled=True) == standard | {"NetworkPolicy"}
