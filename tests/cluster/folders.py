@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.cluster.processes import process_identity, processes
 from tests.cluster.surroundings import clusters_directory
+from tests.cluster.whole_files import write_whole
 
 DESCRIPTION = "cluster.json"
 
@@ -73,9 +74,7 @@ def create(name: str, *, size: str, owned: bool) -> Path:
         "owner_identity": process_identity(pid) if pid is not None else None,
         "owner_place": place(),
     }
-    partial = directory / f"{DESCRIPTION}.partial"
-    partial.write_text(json.dumps(description))
-    partial.replace(directory / DESCRIPTION)
+    write_whole(directory / DESCRIPTION, json.dumps(description))
     return directory
 
 

@@ -26,6 +26,7 @@ from tests.cluster.node_files import (
 from tests.cluster.packages import SYSTEM_FOLDERS, find_program
 from tests.cluster.processes import Process, start
 from tests.cluster.surroundings import environment
+from tests.cluster.whole_files import write_whole
 
 DESCRIPTION = "machine.json"
 # Where Debian's containernetworking-plugins puts them; other builds use /opt/cni/bin.
@@ -117,7 +118,7 @@ def boot(
     machine = Machine(cluster=cluster, name=name, number=number)
     machine.folder.mkdir(mode=SECRET_FOLDER_MODE, parents=True)
     description = machine.folder / DESCRIPTION
-    description.write_text(json.dumps({"name": name, "number": number}))
+    write_whole(description, json.dumps({"name": name, "number": number}))
     cgroups.create(machine.cgroup, cgroups.mounted())
     _write_files(machine, block)
     if disk is not None:

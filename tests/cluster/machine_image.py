@@ -23,11 +23,12 @@ from tests.cluster.image_archive import write_sandbox_image
 from tests.cluster.images_import import Report, import_image, silent
 from tests.cluster.network import Block
 from tests.cluster.surroundings import cache_directory
+from tests.cluster.whole_files import write_whole
 
 DISK = Path("lib/containerd")  # below the machine's folder
 CONTENTS = "contents.json"
 CHOSEN = "machine-image.json"
-KEPT = 2  # disks: the one in use and the one before
+KEPT = 3  # disks: the one in use, the one before, and the one of the tests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +71,12 @@ def disks() -> Path:
 
 
 def key_of(archives: Iterable[Path]) -> str:
-    """Return a key that changes when one of the archives is written again."""
-    states = [(str(path.resolve()), path.stat()) for path in archives]
-    seen = sorted((name, state.st_size, state.st_mtime_ns) for name, state in states)
-    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:16]
+    """Return a key of the archives' contents; reading them takes about a second per gigabyte."""
+    whole = hashlib.sha256()
+    for path in archives:
+        with path.open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()[:16]
 
 
 def make(
@@ -91,7 +94,7 @@ def make(
         cluster: folder of a running cluster, whose namespaces the importing machine uses.
         block: the cluster's addresses.
         archives: docker- or OCI-archives; not looked at where the key's disk is there.
-        key: names the contents, e.g. an image's digest; default: made from the files' times.
+        key: names the contents, e.g. an image's digest; default: `key_of(archives)`.
         report: told how far each import is.
     """
     image = MachineImage(key=key or key_of(archives))
@@ -121,7 +124,7 @@ def make(
 
 def choose(cluster: Path, image: MachineImage) -> None:
     """Say which disk the machines that join from now on start from."""
-    (cluster / CHOSEN).write_text(json.dumps({"key": image.key}))
+    write_whole(cluster / CHOSEN, json.dumps({"key": image.key}))
 
 
 def chosen(cluster: Path) -> MachineImage | None:

@@ -21,10 +21,12 @@ from pathlib import Path
 from tests.cluster.processes import Process, process_identity, start
 
 POLL_SECONDS = 0.02
+BOOT_SECONDS = 10
 # Zombies of processes that lost their parent are collected by the kernel: SIGCHLD is ignored, and
 # stays so through exec.
 HOLD = "trap '' CHLD; exec sleep infinity"
 MACHINE_FOLDERS = {"run": "/run", "log": "/var/log", "lib": "/var/lib"}
+BOOTED = "booted"
 # The machine sees the host's file system, with folders of its own where state is kept. /var/lib
 # comes last, for the machine's folder may itself lie below it.
 BOOT = f"""
@@ -34,6 +36,7 @@ mount --bind "$1/run" /run
 mount --bind "$1/log" /var/log
 mount --bind "$1/lib" /var/lib
 mount --make-rshared /
+touch "$1/{BOOTED}"
 {HOLD}
 """
 
@@ -42,17 +45,32 @@ def hold_network(directory: Path) -> Process:
     """Make a network namespace, held by the process that is returned."""
     # --fork: the command line that names the folder, by which a lost holder is found, stays ours.
     command = ["unshare", "--net", "--fork", "--kill-child", "sh", "-c", HOLD, marker(directory)]
-    return _held(start(directory, "network", command), "net")
+    process = start(directory, "network", command)
+    host = _namespace(os.getpid(), "net")
+
+    def separate() -> bool:
+        pid = process.pid()
+        return pid is not None and _namespace(pid, "net") not in {None, host}
+
+    process.wait_until(separate, what="in a namespace", deadline_seconds=BOOT_SECONDS)
+    return process
 
 
 def hold_machine(directory: Path, name: str, network: Process, folder: Path) -> Process:
-    """Make a machine in the network namespace: its holder is the parent of its PID 1."""
+    """
+    Make a machine in the network namespace, in a folder that no machine had before.
+
+    What is returned is the parent of its PID 1, whose end ends the machine.
+    """
     for own in MACHINE_FOLDERS:
         (folder / own).mkdir(mode=0o755, parents=True, exist_ok=True)
     command = [*in_network(network), "unshare", "--mount", "--pid", "--uts", "--fork"]
     command += ["--kill-child", "--mount-proc", "sh", "-c", BOOT, marker(directory)]
     process = start(directory, f"{name}-machine", [*command, folder, name])
-    return _held(process, "pid_for_children", "mnt", "uts")
+    # Not before the mounts: what enters earlier would write into the host's own /var/lib.
+    booted = (folder / BOOTED).exists
+    process.wait_until(booted, what="booted", deadline_seconds=BOOT_SECONDS)
+    return process
 
 
 def in_network(network: Process) -> list[str]:
@@ -114,19 +132,6 @@ def run_in(prefix: Sequence[str], command: Sequence[str | Path]) -> str:
         words = " ".join(str(word) for word in command)
         raise RuntimeError(f"{words}: exit {done.returncode}: {done.stderr.strip()}")
     return done.stdout
-
-
-def _held(process: Process, *kinds: str) -> Process:
-    def separate() -> bool:
-        pid = process.pid()
-        mine = [_namespace(pid, kind) for kind in kinds] if pid else []
-        hosts = [_namespace(os.getpid(), kind) for kind in kinds]
-        return bool(mine) and all(
-            one is not None and one != other for one, other in zip(mine, hosts, strict=True)
-        )
-
-    process.wait_until(separate, what="in its own namespaces", deadline_seconds=10)
-    return process
 
 
 def pid_of(process: Process) -> int:

@@ -12,7 +12,7 @@ Needs root, containerd, runc and the CNI plugins; the host's firewall and sysctl
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +27,13 @@ from tests.cluster.images_import import import_image
 from tests.cluster.karpenter import karpenter_crds
 from tests.cluster.machine import Machine
 from tests.cluster.network import Block
-from tests.cluster.node import join
+from tests.cluster.node import join, leave
 from tests.cluster.node_credentials import KUBELET_ACCESS, api_server_arguments, make_authority
+from tests.cluster.node_files import Taint
 from tests.cluster.packages import require_debian_packages
 from tests.cluster.processes import Process, start
 from tests.cluster.surroundings import clusters_directory
+from tests.cluster.whole_files import write_whole
 
 SIZE = "node"
 SYSTEM_NODE = "system"
@@ -115,7 +117,7 @@ def up(name: str, *, owned: bool = False) -> NodeCluster:
     try:
         holder = namespaces.hold_network(directory)
         block = network.connect(namespaces.pid_of(holder), str(directory))
-        (directory / ADDRESSES).write_text(json.dumps({"index": block.index}))
+        write_whole(directory / ADDRESSES, json.dumps({"index": block.index}))
         make_authority(directory)
         machine = machines.boot(directory, SYSTEM_NODE, block)
         prefix = tuple(namespaces.in_network(holder))
@@ -184,6 +186,35 @@ def boot_machine(cluster: NodeCluster, name: str) -> Machine:
     else:
         machines.wait_for_containerd(machine)
     return machine
+
+
+def join_node(
+    cluster: NodeCluster,
+    name: str,
+    *,
+    labels: Mapping[str, str] | None = None,
+    taints: Sequence[Taint] = (),
+    resources: Mapping[str, str] | None = None,
+) -> Machine:
+    """
+    Let another real node join, by hand, and wait until it is Ready.
+
+    Args:
+        cluster: that it joins.
+        name: of the node and of its machine.
+        labels: any; those that a kubelet may not set are set through the API.
+        taints: that it registers with.
+        resources: simulated, e.g. {"nvidia.com/gpu": "1"}.
+    """
+    machine = boot_machine(cluster, name)
+    plane, block = cluster.plane, cluster.block
+    join(plane, machine, block, labels=labels, taints=taints, resources=resources)
+    return machine
+
+
+def leave_node(cluster: NodeCluster, name: str) -> None:
+    """Drain a node, forget it, and leave nothing of its machine."""
+    leave(cluster.plane, cluster.machine(name))
 
 
 def start_machine_provider(cluster: NodeCluster) -> None:

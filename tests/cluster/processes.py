@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.cluster.surroundings import environment
+from tests.cluster.whole_files import write_whole
 
 T = TypeVar("T")
 
@@ -171,7 +172,7 @@ def start(
         "arguments": command,
         "environment": dict(extra_environment or {}),
     }
-    process.record.write_text(json.dumps(entry, indent=1))
+    write_whole(process.record, json.dumps(entry, indent=1))
     return process
 
 

@@ -17,6 +17,7 @@ import pytest
 from tests.cluster import namespaces, node_cluster
 from tests.cluster.machine import cgroup_of
 from tests.cluster.node_cluster import NodeCluster
+from tests.cluster.node_files import Taint
 from tests.cluster.surroundings import clusters_directory
 
 pytestmark = [
@@ -75,6 +76,34 @@ def test_the_system_node_is_ready(cluster: NodeCluster) -> None:
     ready = next(each for each in node["status"]["conditions"] if each["type"] == "Ready")
     assert ready["status"] == "True"
     assert node["metadata"]["name"] == "system"
+
+
+def test_a_node_joins_and_leaves(cluster: NodeCluster) -> None:
+    before = host_state(cluster.directory)
+    machine = node_cluster.join_node(
+        cluster,
+        "by-hand",
+        labels={"apps": "mistral", "node-role.kubernetes.io/gpu": ""},
+        taints=[Taint(key="sku", value="gpu")],
+        resources={"nvidia.com/gpu": "2"},
+    )
+    node = cluster.plane.read("get", "node", "by-hand")
+    assert node["metadata"]["labels"].keys() >= {"apps", "node-role.kubernetes.io/gpu"}
+    assert node["spec"]["providerID"] == "local:///by-hand"
+    assert node["spec"]["taints"] == [{"key": "sku", "value": "gpu", "effect": "NoSchedule"}]
+    assert node["status"]["allocatable"]["nvidia.com/gpu"] == "2"
+    node_cluster.leave_node(cluster, "by-hand")
+    assert not machine.folder.exists()
+    assert cluster.plane.kubectl("get", "node", "by-hand", check=False).returncode != 0
+    assert host_state(cluster.directory)["control groups"] == before["control groups"]
+
+
+def test_two_clusters_do_not_meet(cluster: NodeCluster) -> None:
+    with node_cluster.node_cluster(f"test-{os.getpid()}-other") as other:
+        assert other.block != cluster.block
+        (node,) = other.plane.read("get", "nodes")["items"]
+        assert node["status"]["addresses"][0]["address"] == str(other.block.inside)
+    assert cluster.plane.read("get", "nodes")["items"]
 
 
 def test_down_leaves_nothing() -> None:

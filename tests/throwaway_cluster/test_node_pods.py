@@ -185,6 +185,14 @@ def test_another_node_reaches_the_pod_through_its_service(
     assert json.loads(told)["node"] == "wsgpu"
 
 
+def test_names_do_not_resolve_and_say_so(cluster: NodeCluster, web: str) -> None:
+    program = str(Path(sys.base_prefix, "bin", f"python3.{sys.version_info.minor}"))
+    ask = "import socket; socket.getaddrinfo('kubernetes.default', 443)"
+    command = ["exec", "-n", "web", web, "--", program, "-c", ask]
+    told = cluster.plane.kubectl(*command, check=False)
+    assert "gaierror" in told.stderr
+
+
 def test_logs_come_from_the_kubelet(cluster: NodeCluster, web: str) -> None:
     assert cluster.plane.kubectl("logs", "-n", "web", web).stdout.startswith("listening")
 
