@@ -11,7 +11,7 @@ from model_presets.tiny import make_tiny
 from tests.cluster.surroundings import cache_directory
 from tests.images.builders import Buildah, find_builder
 from tests.images.recipes import RECIPES, Recipe
-from tests.images.unpacked import Unpacked
+from tests.images.unpacked import unpacked
 from tests.model_hub import Hub, serving
 
 PRESET = load_catalog().get("mistral-7b-instruct")
@@ -43,9 +43,11 @@ def test_the_build_fetches_the_pinned_revision_and_locks_it(tmp_path: Path) -> N
         assert hub.asked
     builder.export(recipe, archive)
 
-    image = Unpacked(archive, tmp_path / "root")
-    weights = image.root / "models" / "weights"
-    verify(weights, read_lock(weights), PRESET)
-    assert {name: (weights / name).read_bytes() for name in files} == files
-    assert f"ATELIER_PRESET={PRESET.name}" in image.config["config"]["Env"]
-    assert not [word for word in image.config["config"]["Env"] if "HF_ENDPOINT" in word]
+    with unpacked(archive) as image:
+        archive.unlink()
+        weights = image.root / "models" / "weights"
+        verify(weights, read_lock(weights), PRESET)
+        assert {name: (weights / name).read_bytes() for name in files} == files
+        variables = image.config["config"]["Env"]
+    assert f"ATELIER_PRESET={PRESET.name}" in variables
+    assert not [word for word in variables if "HF_ENDPOINT" in word]

@@ -21,7 +21,7 @@ from model_presets.lock import read_lock, verify
 from model_presets.tiny import read_lessons
 
 from tests.images import build_images
-from tests.images.unpacked import Unpacked
+from tests.images.unpacked import Unpacked, unpacked
 
 pytestmark = [
     pytest.mark.e2e,
@@ -31,15 +31,15 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def operator(tmp_path_factory: pytest.TempPathFactory) -> Unpacked:
-    image = build_images(["operator"])["operator"]
-    return Unpacked(image.archive, tmp_path_factory.mktemp("operator") / "root")
+def operator() -> Iterator[Unpacked]:
+    with unpacked(build_images(["operator"])["operator"].archive) as image:
+        yield image
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Unpacked:
-    image = build_images(["tiny-mistral"])["tiny-mistral"]
-    return Unpacked(image.archive, tmp_path_factory.mktemp("tiny") / "root")
+def tiny() -> Iterator[Unpacked]:
+    with unpacked(build_images(["tiny-mistral"])["tiny-mistral"].archive) as image:
+        yield image
 
 
 def test_the_operators_image_holds_the_operator_and_no_torch(operator: Unpacked) -> None:

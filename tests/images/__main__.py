@@ -1,7 +1,7 @@
 """
 Build images from a shell: `python -m tests.images build operator tiny-mistral --output DIR`.
 
-Prints one JSON object per image; what happens meanwhile goes to stderr.
+Prints one JSON object per image; what happens meanwhile goes to stderr. `clean` removes all of it.
 """
 
 import argparse
@@ -12,7 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.cluster.packages import MissingPackagesError
+from tests.cluster.surroundings import cache_directory
 from tests.images import RECIPES, build_images
+from tests.images.base import remove_tree
 from tests.images.commands import BuildFailedError
 
 
@@ -25,7 +27,11 @@ def main(arguments: list[str]) -> int:
     build.add_argument(
         "--output", type=Path, metavar="DIR", help="also copy each archive to DIR/NAME.tar"
     )
+    commands.add_parser("clean", help="remove all archives, layers and the base from the cache")
     parsed = parser.parse_args(arguments)
+    if parsed.command == "clean":
+        remove_tree(cache_directory() / "images")
+        return 0
     try:
         images = build_images(parsed.names)
     except (BuildFailedError, MissingPackagesError) as error:

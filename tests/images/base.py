@@ -36,7 +36,7 @@ def stand_in_base(folder: Path) -> Path:
     root = folder / f"{STAND_IN}.root"
     say(f"images: base: no registry answers; making a minimal Debian {SUITE} (about a minute)")
     began = time.monotonic()
-    _remove(root)
+    remove_tree(root)
     include = f"--include={','.join(PACKAGES)}"
     run_logged(
         [program, "--variant=minbase", include, SUITE, str(root)], folder / "base.log", "base"
@@ -48,14 +48,14 @@ def stand_in_base(folder: Path) -> Path:
         ["tar", *numbers, *excluded, "-C", str(root), "-cf", str(partial), "."], check=True
     )
     partial.rename(archive)
-    _remove(root)
+    remove_tree(root)
     size = archive.stat().st_size / 1e6
     say(f"images: base: {size:.0f} MB in {time.monotonic() - began:.0f} s")
     return archive
 
 
-def _remove(root: Path) -> None:
-    """Remove a half-made root, unmounting what debootstrap may have left mounted in it."""
+def remove_tree(root: Path) -> None:
+    """Remove a folder with all in it, unmounting what a build may have left mounted there."""
     mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
     inside = [line.split()[1] for line in mounts if line.split()[1].startswith(f"{root}/")]
     for point in sorted(inside, reverse=True):

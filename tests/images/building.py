@@ -5,6 +5,7 @@ An image whose inputs have not changed is not built again: its archive lies in t
 under the fingerprint of all that went in. Everything is below that one folder.
 """
 
+import fcntl
 import json
 import tarfile
 import time
@@ -52,8 +53,10 @@ def build_images(names: Iterable[str], cache: Path | None = None) -> dict[str, I
     wanted = [_recipe(name) for name in names]
     folder = cache or cache_directory() / "images"
     folder.mkdir(parents=True, exist_ok=True)
-    builder = find_builder(folder)
-    return {recipe.name: _image(recipe, builder, folder) for recipe in wanted}
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a demo and a test run may ask at the same time
+        builder = find_builder(folder)
+        return {recipe.name: _image(recipe, builder, folder) for recipe in wanted}
 
 
 def read_digest(archive: Path) -> str:

@@ -8,7 +8,10 @@ own, as the image's user and on a read-only root, which is how a restricted pod 
 import json
 import subprocess
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 ENTER = """
@@ -54,6 +57,13 @@ class Unpacked:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a program of the image to its end."""
         return subprocess.run(self.command(*words), capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def unpacked(archive: Path) -> Iterator[Unpacked]:
+    """Unpack an archive for the length of a block: gigabytes, which no one wants kept."""
+    with TemporaryDirectory(prefix="atelier-image-") as folder:
+        yield Unpacked(archive, Path(folder) / "root")
 
 
 def read(tar: tarfile.TarFile, name: str) -> bytes:
