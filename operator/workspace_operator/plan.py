@@ -28,6 +28,9 @@ OFFERED_RUNTIME = "transformers"
 
 MODEL_PORT = 5000
 
+# The server measures what is left beside the weights, and refuses a context that it cannot hold.
+SAFE_SHARE = 0.9
+
 # An answer of this length may be under way when a pod is told to go.
 DRAIN_TOKENS = 2048
 # A decode step reads all weights once; a busy batch and the cache make it slower than the memory
@@ -210,9 +213,12 @@ def _server_arguments(preset: Preset, fit: MemoryFit, drain_seconds: int) -> tup
         f"--port={MODEL_PORT}",
         f"--drain-seconds={drain_seconds}",
     )
-    if preset.sliding_window or fit.kv_tokens is None or fit.kv_tokens >= preset.context_length:
+    if preset.sliding_window or fit.kv_tokens is None:
         return arguments
-    return (*arguments, f"--max-model-len={fit.kv_tokens}")
+    safe = int(fit.kv_tokens * SAFE_SHARE)
+    if safe >= preset.context_length:
+        return arguments
+    return (*arguments, f"--max-model-len={safe}")
 
 
 def _drain_seconds(preset: Preset, machine: InstanceType | None) -> int:

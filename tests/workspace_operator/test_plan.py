@@ -207,7 +207,7 @@ def test_the_context_is_cut_to_what_fits_only_where_no_window_bounds_it() -> Non
         return " ".join(plan.server_arguments)
 
     tight = replace(NO_WINDOW, weight_bytes=int(20.0 * GIB))
-    assert "--max-model-len=8192" in flags(tight, "Standard_NV36ads_A10_v5")
+    assert "--max-model-len=7372" in flags(tight, "Standard_NV36ads_A10_v5")
     assert "--max-model-len" not in flags(NO_WINDOW, A100)
     assert "--max-model-len" not in flags(MISTRAL_7B, "Standard_NV36ads_A10_v5")
 

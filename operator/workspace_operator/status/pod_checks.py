@@ -41,7 +41,10 @@ KILLED = 137  # 128 + SIGKILL
 
 # What a dying server's last words mean, the most telling first.
 _LAST_WORDS: tuple[tuple[re.Pattern[str], Reason], ...] = (
-    (re.compile(r"CUDA out of memory|OutOfMemoryError"), reasons.GPU_OUT_OF_MEMORY),
+    (
+        re.compile(r"CUDA out of memory|OutOfMemoryError|tokens beside the weights"),
+        reasons.GPU_OUT_OF_MEMORY,
+    ),
     (
         re.compile(r"No CUDA GPUs|driver|CUDA error|NVML|libcuda", re.IGNORECASE),
         reasons.GPU_DRIVER,

@@ -59,6 +59,14 @@ ROWS = [
         pods=crashed("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"),
     ),
     Row(
+        name="the server measured too little room for its context",
+        reason="GPUOutOfMemory",
+        says="Take an instance type with more GPU memory",
+        phase="LoadingWeights",
+        failed=True,
+        pods=crashed("the GPU has room for 96 tokens beside the weights, one sequence needs 4,096"),
+    ),
+    Row(
         name="driver too old",
         reason="GPUDriverFailed",
         says="Check the driver on node node-1",
