@@ -241,6 +241,7 @@ NEVER_STORED = {
 
 
 @pytest.mark.apiserver
+@pytest.mark.timeout(180)  # a control plane of its own, and three hundred requests
 def test_an_object_older_than_the_rules_stays_alive_and_can_go(own_plane: ControlPlane) -> None:
     """
     Store each bad Workspace under a lax definition, tighten it, and use the object.

@@ -27,7 +27,11 @@ from tests.installation import (
 )
 from tests.workspaces import INFERENCE, merged
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.usefixtures("helm")]
+pytestmark = [
+    pytest.mark.apiserver,
+    pytest.mark.usefixtures("helm"),
+    pytest.mark.timeout(180),  # several runs of Helm in a test
+]
 
 Manifest = dict[str, Any]
 POLICIES = "validatingadmissionpolicybindings,validatingadmissionpolicies"
