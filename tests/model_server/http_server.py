@@ -19,7 +19,7 @@ from model_server.engine import Engine, EngineLimits
 from model_server.lifecycle import Lifecycle, ModelIdentity, Phase
 from model_server.metrics import Metrics
 from model_server.model_names import ModelNames
-from model_server.server import ModelServer
+from model_server.server import Load, ModelServer
 from model_server.service import ServedModel, Service
 
 from tests.model_server.fake_runner import FakeRunner
@@ -52,7 +52,6 @@ class Running:
     client: httpx.AsyncClient
     server: ModelServer
     service: Service
-    runner: FakeRunner
     ended: asyncio.Task[int]
 
     @property
@@ -63,7 +62,7 @@ class Running:
         return engine
 
     async def until_ready(self) -> None:
-        await until(lambda: self.service.lifecycle.now().is_ready)
+        await until(lambda: self.service.lifecycle.now().is_ready, seconds=50)
 
     async def until_free(self) -> None:
         """Wait until the engine holds nothing of any request."""
@@ -91,39 +90,53 @@ def listen() -> socket.socket:
     return listener
 
 
-@asynccontextmanager
-async def serving(
+def counting(
     runner: FakeRunner | None = None,
-    *,
     limits: EngineLimits | None = None,
     before_load: Callable[[Lifecycle], None] = lambda _lifecycle: None,
-    wait: bool = True,
-    drain_seconds: float = 5.0,
-    protocol: type[GuardedConnection] = GuardedConnection,
-) -> AsyncIterator[Running]:
-    """Run a server for the length of a test; `before_load` runs in the loading thread."""
-    runner = runner or FakeRunner(max_model_len=128)
-    names = ModelNames.of(NAMES)
-    lifecycle = Lifecycle(ModelIdentity(name=names.primary, revision="0" * 40))
-    service = Service(names, lifecycle, Metrics(names.primary))
+) -> Load:
+    """Load the runner that counts; `before_load` runs in the loading thread."""
 
     def load(lifecycle: Lifecycle) -> ServedModel:
         before_load(lifecycle)
         lifecycle.enter(Phase.LOADING)
         return ServedModel(
-            engine=Engine(runner, limits or EngineLimits(max_sequences=4, max_queued=4)),
+            engine=Engine(
+                runner or FakeRunner(max_model_len=128),
+                limits or EngineLimits(max_sequences=4, max_queued=4),
+            ),
             tokenizer=CodePoints(),
         )
 
+    return load
+
+
+@asynccontextmanager
+async def serving(
+    load: Load | None = None,
+    *,
+    names: Sequence[str] = NAMES,
+    wait: bool = True,
+    drain_seconds: float = 5.0,
+    protocol: type[GuardedConnection] = GuardedConnection,
+) -> AsyncIterator[Running]:
+    """Run a server for the length of a test."""
+    known = ModelNames.of(names)
+    lifecycle = Lifecycle(ModelIdentity(name=known.primary, revision="0" * 40))
+    service = Service(known, lifecycle, Metrics(known.primary))
     server = ModelServer(
-        build_app(service), service, load, drain_seconds=drain_seconds, protocol=protocol
+        build_app(service),
+        service,
+        load or counting(),
+        drain_seconds=drain_seconds,
+        protocol=protocol,
     )
     listener = listen()
     port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     ended = asyncio.create_task(server.run(listener))
     async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
-        running = Running(url, port, client, server, service, runner, ended)
+        running = Running(url, port, client, server, service, ended)
         if wait:
             await running.until_ready()
         try:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.model_server.fake_runner import FakeRunner
-from tests.model_server.http_server import Running, serving
+from tests.model_server.http_server import Running, counting, serving
 
 
 async def events(running: Running, path: str, body: dict[str, Any]) -> list[str]:
@@ -106,13 +106,13 @@ async def test_stop_strings_cut_the_answer_streamed_or_not(
 
 async def test_an_end_token_stops_and_leaves_no_trace_in_the_text() -> None:
     runner = FakeRunner(max_model_len=128, eos_token_ids=frozenset({ord("f")}))
-    async with serving(runner) as running:
+    async with serving(counting(runner)) as running:
         choice = (await running.chat("abc", max_tokens=20)).json()["choices"][0]
         assert choice["finish_reason"] == "stop"
 
 
 async def test_without_max_tokens_a_chat_may_fill_the_context() -> None:
-    async with serving(FakeRunner(max_model_len=40)) as running:
+    async with serving(counting(FakeRunner(max_model_len=40))) as running:
         answer = (await running.chat("abc")).json()
         assert answer["usage"]["total_tokens"] == 40
         assert answer["choices"][0]["finish_reason"] == "length"

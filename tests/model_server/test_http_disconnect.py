@@ -10,7 +10,7 @@ from model_server.connection import Deadlines, GuardedConnection
 from model_server.engine import EngineLimits
 
 from tests.model_server.fake_runner import FakeRunner, Gate
-from tests.model_server.http_server import Running, serving, until
+from tests.model_server.http_server import Running, counting, serving, until
 
 LONG = 4000
 
@@ -37,7 +37,7 @@ async def ask(running: Running, **fields: object) -> tuple[StreamReader, StreamW
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_client_that_leaves_stops_its_generation(*, stream: bool) -> None:
-    async with serving(long_runner()) as running:
+    async with serving(counting(long_runner())) as running:
         reader, writer = await ask(running, stream=stream)
         await until(lambda: running.engine.statistics().tokens_generated > 10)
         if stream:
@@ -53,7 +53,7 @@ async def test_a_client_that_leaves_stops_its_generation(*, stream: bool) -> Non
 async def test_a_client_that_leaves_the_queue_is_never_run(*, stream: bool) -> None:
     runner = long_runner()
     limits = EngineLimits(max_sequences=1, max_queued=4)
-    async with serving(runner, limits=limits) as running:
+    async with serving(counting(runner, limits)) as running:
         gate = Gate()
         runner.on_step = gate
         _, first = await ask(running)
@@ -71,7 +71,7 @@ async def test_a_client_that_leaves_the_queue_is_never_run(*, stream: bool) -> N
 
 
 async def test_two_hundred_leavers_leave_nothing_behind() -> None:
-    async with serving(long_runner(), limits=EngineLimits(max_sequences=32)) as running:
+    async with serving(counting(long_runner(), EngineLimits(max_sequences=32))) as running:
         for _ in range(10):
             asked = await asyncio.gather(*(ask(running, stream=True) for _ in range(20)))
             await until(lambda: running.service.open_answers > 0)
@@ -124,7 +124,7 @@ async def test_headers_that_trickle_in_do_not_win_time() -> None:
 
 async def test_a_client_that_does_not_read_is_cut_off_and_its_generation_stops() -> None:
     runner = FakeRunner(max_model_len=60_000, block_count=60_000, vocabulary_size=100_000)
-    async with serving(runner, protocol=Impatient) as running:
+    async with serving(counting(runner), protocol=Impatient) as running:
         with socket.socket() as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.connect(("127.0.0.1", running.port))

@@ -11,7 +11,7 @@ from model_server.lifecycle import Lifecycle, Phase
 from model_server.settings import BadStart
 
 from tests.model_server.fake_runner import FakeRunner, Gate
-from tests.model_server.http_server import Running, serving, until
+from tests.model_server.http_server import Running, counting, serving, until
 
 
 async def status(running: Running, path: str) -> int:
@@ -37,7 +37,7 @@ class SlowLoad:
 
 async def test_while_the_model_loads_the_port_is_open_and_says_how_far_it_is() -> None:
     load = SlowLoad()
-    async with serving(before_load=load, wait=False) as running:
+    async with serving(counting(before_load=load), wait=False) as running:
         await until(load.begun.is_set)
         assert await status(running, "/health") == 200
         ready = await running.client.get("/ready")
@@ -69,7 +69,7 @@ async def test_ready_comes_after_a_token_was_generated() -> None:
     runner = FakeRunner(max_model_len=128)
     gate = Gate()
     runner.on_step = gate
-    async with serving(runner, wait=False) as running:
+    async with serving(counting(runner), wait=False) as running:
         await until(gate.reached.is_set)
         document = (await running.client.get("/ready")).json()
         assert (document["ready"], document["phase"]) == (False, "warming")
@@ -85,7 +85,7 @@ async def test_ready_comes_after_a_token_was_generated() -> None:
 async def test_a_bad_start_ends_with_1_and_one_sentence() -> None:
     load = SlowLoad(BadStart("/models/weights/config.json is missing"))
     load.go_on.set()
-    async with serving(before_load=load, wait=False) as running:
+    async with serving(counting(before_load=load), wait=False) as running:
         assert await asyncio.wait_for(running.ended, 10) == 1
         assert running.server.failure == "/models/weights/config.json is missing"
 
@@ -93,7 +93,7 @@ async def test_a_bad_start_ends_with_1_and_one_sentence() -> None:
 async def test_a_loader_with_a_fault_ends_with_1_too() -> None:
     load = SlowLoad(RuntimeError("boom"))
     load.go_on.set()
-    async with serving(before_load=load, wait=False) as running:
+    async with serving(counting(before_load=load), wait=False) as running:
         assert await asyncio.wait_for(running.ended, 10) == 1
         assert running.server.failure == "RuntimeError: boom"
 
@@ -104,14 +104,14 @@ async def test_a_model_that_generates_nothing_is_a_bad_start() -> None:
 
     runner = FakeRunner(max_model_len=128)
     runner.on_step = fail
-    async with serving(runner, wait=False) as running:
+    async with serving(counting(runner), wait=False) as running:
         assert await asyncio.wait_for(running.ended, 10) == 1
         assert "no such kernel" in str(running.server.failure)
 
 
 async def test_sigterm_while_loading_ends_at_once_with_0() -> None:
     load = SlowLoad()
-    async with serving(before_load=load, wait=False, drain_seconds=60) as running:
+    async with serving(counting(before_load=load), wait=False, drain_seconds=60) as running:
         await until(load.begun.is_set)
         running.server.drain()
         assert await asyncio.wait_for(running.ended, 5) == 0
@@ -120,7 +120,7 @@ async def test_sigterm_while_loading_ends_at_once_with_0() -> None:
 
 async def test_a_drain_finishes_open_answers_and_takes_no_new_ones() -> None:
     runner = FakeRunner(max_model_len=128)
-    async with serving(runner, drain_seconds=30) as running:
+    async with serving(counting(runner), drain_seconds=30) as running:
         gate = Gate()
         runner.on_step = gate
         body = {"messages": [{"role": "user", "content": "abc"}], "temperature": 0}
@@ -150,7 +150,7 @@ async def test_a_drain_finishes_open_answers_and_takes_no_new_ones() -> None:
 
 async def test_a_drain_that_takes_too_long_breaks_answers_off_visibly() -> None:
     runner = FakeRunner(max_model_len=50_000, block_count=50_000, vocabulary_size=100_000)
-    async with serving(runner, drain_seconds=0.2) as running:
+    async with serving(counting(runner), drain_seconds=0.2) as running:
         body = {"messages": [{"role": "user", "content": "abc"}], "temperature": 0, "stream": True}
         text = ""
         async with running.client.stream("POST", "/v1/chat/completions", json=body) as response:
@@ -165,7 +165,7 @@ async def test_a_drain_that_takes_too_long_breaks_answers_off_visibly() -> None:
 
 async def test_a_full_queue_sends_callers_away_and_probes_go_on() -> None:
     runner = FakeRunner(max_model_len=128)
-    async with serving(runner, limits=EngineLimits(max_sequences=1, max_queued=1)) as running:
+    async with serving(counting(runner, EngineLimits(max_sequences=1, max_queued=1))) as running:
         gate = Gate()
         runner.on_step = gate
         held = [asyncio.create_task(running.chat("abc", max_tokens=2)) for _ in range(2)]
@@ -185,7 +185,7 @@ async def test_a_step_that_fails_fails_its_requests_and_no_others() -> None:
             raise ValueError("bad luck with a secret prompt")
 
     runner = FakeRunner(max_model_len=128)
-    async with serving(runner) as running:
+    async with serving(counting(runner)) as running:
         runner.on_step = fail_for_x
         failed = await running.chat("x", max_tokens=3)
         assert failed.status_code == 500
@@ -204,7 +204,7 @@ async def test_a_failure_within_a_stream_ends_it_without_done() -> None:
             raise ValueError("bad luck")
 
     runner = FakeRunner(max_model_len=128)
-    async with serving(runner) as running:
+    async with serving(counting(runner)) as running:
         runner.on_step = fail_at_g
         body = {"messages": [{"role": "user", "content": "abc"}], "temperature": 0, "stream": True}
         text = ""
@@ -223,7 +223,7 @@ async def test_an_engine_that_dies_fails_what_is_open_and_ends_with_70() -> None
         raise RunnerLost("CUDA error: device lost")
 
     runner = FakeRunner(max_model_len=128)
-    async with serving(runner) as running:
+    async with serving(counting(runner)) as running:
         runner.on_step = lose
         failed = await running.chat("abc")
         assert failed.status_code in (500, 503)
@@ -233,7 +233,7 @@ async def test_an_engine_that_dies_fails_what_is_open_and_ends_with_70() -> None
 
 async def test_an_engine_that_is_silent_is_not_ready_then_ends_with_70() -> None:
     runner = FakeRunner(max_model_len=128)
-    async with serving(runner) as running:
+    async with serving(counting(runner)) as running:
         age = 0.0
         engine = running.engine
         engine.heartbeat_age_seconds = lambda: age  # type: ignore[method-assign] # no test waits 60 s
