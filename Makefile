@@ -52,4 +52,13 @@ test: lint cluster-binaries ## All that a merge requires
 bench-operator: $(STAMP) ## Time the operator on a real API server; prints one JSON object last
 	$(PY) -m benchmarks.operator
 
-.PHONY: bench-operator help setup lint format lock images cluster-binaries generate test
+e2e: $(STAMP) ## The whole line on a real node: cluster, images, Helm, manifest, answer (root; minutes)
+	$(PY) -m pytest -m e2e
+
+demo: $(STAMP) ## Start a real Kubernetes, install the operator, apply a Workspace, ask the model
+	$(PY) -m tests.demo up
+
+demo-down: $(STAMP) ## Take the demo away
+	$(PY) -m tests.demo down
+
+.PHONY: bench-operator help demo demo-down e2e setup lint format lock images cluster-binaries generate test
