@@ -158,6 +158,8 @@ async def _watch(settings: Settings, parts: Parts, stop: asyncio.Event) -> None:
         settings=handlers.watching(settings.node_provisioner),
         clusterwide=True,
         standalone=True,
+        # Else kopf looks the user's name up, and the user of a container has none.
+        identity=settings.pod_name,  # type: ignore[arg-type]  # a str under kopf's private name
     )
     _stop_on_signals(stop)  # kopf has just put its own handlers in place of ours
     await kopf.run_tasks(tasks, ignored=others)

@@ -71,7 +71,11 @@ class ControlPlane:
         return Process(directory=self.directory, name=ETCD)
 
     def kubectl(
-        self, *arguments: str, check: bool = True, text: str | None = None
+        self,
+        *arguments: str,
+        check: bool = True,
+        text: str | None = None,
+        timeout_seconds: float = COMMAND_SECONDS,
     ) -> subprocess.CompletedProcess[str]:
         """
         Run kubectl as the administrator.
@@ -80,17 +84,21 @@ class ControlPlane:
             arguments: e.g. "get", "pods".
             check: whether a failure raises.
             text: what it reads on stdin.
+            timeout_seconds: how long it may take.
 
         Raises:
             CommandError: it failed, and `check` is set.
         """
         cache = self.directory / "kubectl-cache"
         command = [str(binary("kubectl")), f"--cache-dir={cache}", *arguments]
-        return self._run(command, check=check, text=text)
+        return self._run(command, check=check, text=text, timeout_seconds=timeout_seconds)
 
-    def helm(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def helm(
+        self, *arguments: str, check: bool = True, timeout_seconds: float = COMMAND_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
         """Run helm as the administrator, with no repository and no plugin of the user."""
-        return self._run([str(binary("helm")), *arguments], check=check)
+        command = [str(binary("helm")), *arguments]
+        return self._run(command, check=check, timeout_seconds=timeout_seconds)
 
     def read(self, *arguments: str) -> Any:  # noqa: ANN401 - any JSON: an object of the API or a list
         """Return what `kubectl ... -o json` prints, parsed."""
@@ -155,7 +163,12 @@ class ControlPlane:
         wait_until_ready(host, int(port), self.certificate, self.administrator_token(), process)
 
     def _run(
-        self, command: Sequence[str], *, check: bool, text: str | None = None
+        self,
+        command: Sequence[str],
+        *,
+        check: bool,
+        text: str | None = None,
+        timeout_seconds: float,
     ) -> subprocess.CompletedProcess[str]:
         own = {"KUBECONFIG": str(self.kubeconfig), "KUBERC": "off"} | {
             f"HELM_{kind}_HOME": str(self.directory / "helm" / kind.lower())
@@ -167,7 +180,7 @@ class ControlPlane:
             env=environment() | own,
             capture_output=True,
             text=True,
-            timeout=COMMAND_SECONDS,
+            timeout=timeout_seconds,
             check=False,
         )
         if check and done.returncode != 0:

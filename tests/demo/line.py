@@ -10,8 +10,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.images import Image, build_images
-
 from tests.cluster import machine_image, node_cluster
 from tests.cluster.binaries import ensure
 from tests.cluster.control_plane import ControlPlane
@@ -20,10 +18,11 @@ from tests.cluster.node_cluster import NodeCluster
 from tests.demo.asking import Answer, chat, forwarded
 from tests.demo.narration import Narration
 from tests.demo.watching import Status, follow
+from tests.images import Image, build_images
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "atelier"
-MANIFEST = ROOT / "examples" / "tiny-mistral.yaml"
+MANIFEST = ROOT / "examples" / "tiny-mistral-gpu.yaml"
 WORKSPACE = "tiny-mistral"
 RELEASE = "atelier"
 OPERATOR_NAMESPACE = "atelier-system"
@@ -117,6 +116,7 @@ def install(plane: ControlPlane) -> None:
         "--create-namespace",
         "--wait",
         f"--timeout={OPERATOR_SECONDS}s",
+        timeout_seconds=OPERATOR_SECONDS + 10,
     )
 
 
