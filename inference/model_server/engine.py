@@ -15,6 +15,7 @@ Must not import torch.
 """
 
 import asyncio
+import contextlib
 import logging
 import queue
 import secrets
@@ -139,7 +140,8 @@ class Engine:
             except TimeoutError:
                 logger.warning("engine_drain_ended", extra={"open_requests": len(self._streams)})
         self._inbox.put(_Stop())
-        await asyncio.to_thread(self._thread.join, JOIN_SECONDS)
+        if self._thread.ident is not None:
+            await asyncio.to_thread(self._thread.join, JOIN_SECONDS)
         self._end_all(FinishReason.CANCELLED, None)
 
     def generate(self, request: Request) -> TokenStream:
@@ -271,7 +273,8 @@ class Engine:
 
     def _post_end(self, error: str) -> None:
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._end_all, FinishReason.ERROR, error)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads any more
+                self._loop.call_soon_threadsafe(self._end_all, FinishReason.ERROR, error)
 
 
 def _with_seed(request: Request) -> Request:

@@ -7,8 +7,10 @@ steps, a sequence that decodes is one token behind, and both share a step.
 
 Order and memory:
 
-- First come, first served. Whoever decodes comes first in a step (one token each, and the budget is
-  larger than the number of sequences), then prompts by arrival, then new requests by arrival.
+- First come, first served, running or waiting. A sequence that is not computed up to its last token
+  takes all that is left of the budget, so nobody behind it enters: at most the youngest running
+  sequence is inside its prompt, the others decode, one token each. The budget is larger than the
+  number of sequences, so it always leaves something for the prompt.
 - A new request enters when the blocks for all its known tokens are free. Blocks for the answer are
   taken as it grows. When they run out, the youngest running sequence gives way: its blocks are
   freed and it waits, to be computed again from its tokens.
@@ -25,7 +27,7 @@ Must not import torch, asyncio, threading, time or anything of HTTP.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from model_server.batch import Batch, BatchItem
 from model_server.kv import BlockPool, BlockTable, most_blocks
@@ -89,28 +91,6 @@ class RunningSequence:
         return len(self.tokens) - self.computed
 
 
-@dataclass(slots=True, kw_only=True)
-class _Plan:
-    """Gather a step: the tokens that each sequence computes, and the budget left."""
-
-    budget: int
-    counts: dict[RunningSequence, int] = field(default_factory=dict)
-
-    def cover(self, sequence: RunningSequence) -> bool:
-        """Take the blocks that the sequence needs for its tokens of this step, if there are any."""
-        start = sequence.computed
-        return sequence.table.cover(start, start + min(sequence.pending, self.budget))
-
-    def add(self, sequence: RunningSequence) -> None:
-        count = min(sequence.pending, self.budget)
-        if count:
-            self.counts[sequence] = count
-            self.budget -= count
-
-    def withdraw(self, sequence: RunningSequence) -> None:
-        self.budget += self.counts.pop(sequence, 0)
-
-
 class Scheduler:
     """Keep the requests, write the batches, take the tokens in."""
 
@@ -156,15 +136,17 @@ class Scheduler:
 
     def schedule(self) -> Batch | None:
         """Write the next batch; None if nothing runs or waits."""
-        plan = _Plan(budget=self.limits.max_batch_tokens)
-        preemptions = self.preemptions
-        for sequence in sorted(self._running, key=lambda sequence: sequence.pending > 1):
-            if sequence in self._running and self._make_room(sequence, plan):
-                plan.add(sequence)
-        if self.preemptions == preemptions:
-            self._admit(plan)
-        items = tuple(_item(sequence, count) for sequence, count in plan.counts.items())
-        return Batch(items=items) if items else None
+        items: list[BatchItem] = []
+        budget = self.limits.max_batch_tokens
+        for sequence in list(self._running):
+            count = min(sequence.pending, budget)
+            if sequence in self._running and self._make_room(sequence, count):
+                items.append(_item(sequence, count))
+                budget -= count
+        while budget and (admitted := self._admit(budget)):
+            items.append(_item(admitted, count := min(admitted.pending, budget)))
+            budget -= count
+        return Batch(items=tuple(items)) if items else None
 
     def update(self, batch: Batch, token_ids: Sequence[int]) -> list[TokenOutput]:
         """
@@ -195,29 +177,34 @@ class Scheduler:
             )
         return outputs
 
-    def _make_room(self, sequence: RunningSequence, plan: _Plan) -> bool:
+    def _make_room(self, sequence: RunningSequence, count: int) -> bool:
         """Preempt younger sequences until this one's tokens of the step have blocks."""
-        while not plan.cover(sequence):
+        while not sequence.table.cover(sequence.computed, sequence.computed + count):
             youngest = self._running[-1]
             if youngest is sequence:
                 return False  # it keeps what it has and waits for an older one to end
             self._running.pop()
-            plan.withdraw(youngest)
             youngest.table.free()
             youngest.computed = 0
             self._waiting.appendleft(youngest)
             self.preemptions += 1
         return True
 
-    def _admit(self, plan: _Plan) -> None:
-        while self._waiting and plan.budget and len(self._running) < self.limits.max_sequences:
-            sequence = self._waiting[0]
-            if self.limits.blocks_at_most(len(sequence.tokens)) > self.pool.free:
-                return  # nobody overtakes it
-            if not plan.cover(sequence):
-                return
-            self._running.append(self._waiting.popleft())
-            plan.add(sequence)
+    def _admit(self, budget: int) -> RunningSequence | None:
+        """
+        Let the first of those that wait run, if it may.
+
+        Who has just been preempted needs more than its blocks left free, so it does not come back
+        in the same step, and nobody overtakes it.
+        """
+        if not self._waiting or len(self._running) >= self.limits.max_sequences:
+            return None
+        sequence = self._waiting[0]
+        if self.limits.blocks_at_most(len(sequence.tokens)) > self.pool.free:
+            return None
+        sequence.table.cover(0, min(sequence.pending, budget))
+        self._running.append(self._waiting.popleft())
+        return sequence
 
     def _of(self, batch: Batch) -> list[tuple[RunningSequence, BatchItem]]:
         """Pair the items of a batch with their sequences, less those that are gone since."""

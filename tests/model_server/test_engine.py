@@ -70,31 +70,29 @@ async def test_end_of_sequence_token_stops_and_is_the_last() -> None:
     assert last.finish_reason is FinishReason.STOP
 
 
-async def test_a_reader_that_closes_frees_its_blocks() -> None:
-    runner = FakeRunner()
-    async with running(runner) as engine:
-        stream = engine.generate(request("a", max_tokens=60))
-        await anext(stream)
-        await stream.aclose()
-        await until(lambda: engine.statistics().kv_blocks_used == 0)
-        assert engine.statistics().running == 0
-        with pytest.raises(StopAsyncIteration):
-            await anext(stream)
-
-
-async def test_a_reader_that_is_cancelled_frees_its_blocks() -> None:
+@pytest.mark.parametrize("how", ["close", "cancel"])
+async def test_a_reader_that_leaves_costs_not_one_step_more(how: str) -> None:
     gate = Gate()
     runner = FakeRunner()
     runner.on_step = gate
     async with running(runner) as engine:
-        reader = asyncio.create_task(read(engine.generate(request("a", max_tokens=60))))
+        stream = engine.generate(request("a", max_tokens=60))
+        reader = asyncio.create_task(read(stream))
         await asyncio.to_thread(gate.reached.wait, 10)
-        reader.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await reader
+        if how == "close":
+            await stream.aclose()
+            with pytest.raises(IndexError):  # nothing was read
+                await reader
+        else:
+            reader.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reader
         gate.open()
         await until(lambda: engine.statistics().steps > 0 and engine.statistics().running == 0)
+        assert engine.statistics().steps == 1
         assert engine.statistics().kv_blocks_used == 0
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
 
 
 async def test_a_step_that_fails_ends_its_batch_and_no_other_request() -> None:
@@ -251,3 +249,7 @@ async def test_a_request_without_a_seed_is_given_one() -> None:
     async with running(runner) as engine:
         await read(engine.generate(request("a")))
     assert runner.batches[0].items[0].sampling.seed is not None
+
+
+async def test_an_engine_that_was_not_started_can_be_stopped() -> None:
+    await Engine(FakeRunner(), EngineLimits()).stop(drain_seconds=0)

@@ -111,6 +111,26 @@ def test_a_request_waits_until_its_whole_prompt_has_room() -> None:
     assert world.finished == ["a", "b", "c"]
 
 
+def test_a_request_does_not_enter_because_a_part_of_its_prompt_fits() -> None:
+    world = World(limits(block_count=6, max_batch_tokens=8))
+    world.scheduler.add(request("a", 16, 4))
+    world.scheduler.add(request("b", 12, 1))  # 3 blocks, of which 2 are free
+    batches = world.run()
+    assert [item.request_id for batch in batches for item in batch.items] == ["a"] * 5 + ["b"] * 2
+    assert world.scheduler.preemptions == 0
+
+
+def test_who_gives_way_comes_back_before_those_who_wait() -> None:
+    world = World(limits(max_sequences=3, block_count=6, max_batch_tokens=64))
+    for name in "abcd":
+        world.scheduler.add(request(name, 8, 4))
+    assert plan_of(world.step()) == {"a": 8, "b": 8, "c": 8}
+    assert plan_of(world.step()) == {"a": 1, "b": 1}  # both need a third block: c gives way
+    assert world.scheduler.preemptions == 1
+    world.run()
+    assert world.finished == ["a", "b", "c", "d"]
+
+
 def test_the_youngest_gives_way_and_resumes_with_the_same_answer() -> None:
     world = World(limits(block_count=6, max_batch_tokens=64))
     world.scheduler.add(request("a", 8, 12))

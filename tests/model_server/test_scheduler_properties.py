@@ -26,7 +26,7 @@ def worlds(draw: st.DrawFn) -> World:
     )
 
 
-sizes = st.lists(st.tuples(st.integers(1, 16), st.integers(1, 8)), min_size=1, max_size=8)
+sizes = st.lists(st.tuples(st.integers(1, 10), st.integers(1, 14)), min_size=1, max_size=8)
 
 
 def check(world: World, batch: Batch) -> None:
@@ -38,6 +38,7 @@ def check(world: World, batch: Batch) -> None:
     held = [block for sequence in scheduler._running for block in sequence.table.blocks]
     assert len(held) == len(set(held)) == scheduler.pool.used
     assert all(not sequence.table.blocks for sequence in scheduler._waiting)
+    assert all(sequence.pending == 1 for sequence in scheduler._running[:-1])
     order = [sequence.request.request_id for sequence in (*scheduler._running, *scheduler._waiting)]
     assert order == sorted(order)  # by arrival: who waits is younger than who runs
 
