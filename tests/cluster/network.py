@@ -135,6 +135,8 @@ def _configure(block: Block, pid: int, owner: str) -> None:
         [*inside, "ip", "link", "set", "eth0", "up"],
         [*inside, "ip", "link", "set", "lo", "up"],
         [*inside, "ip", "route", "add", "unreachable", "default"],
+        # Here without a listener, so that a question about a name is refused and not waited for.
+        [*inside, "ip", "address", "add", f"{block.dns}/32", "dev", "lo"],
         [*inside, "sysctl", "--quiet", "--write", "net.ipv4.ip_forward=1"],
         ["ip", "address", "add", f"{block.host}/30", "dev", block.interface],
         ["ip", "link", "set", block.interface, "up"],
