@@ -57,7 +57,7 @@ class Batch:
         return tuple(item for item in self.items if item.samples)
 
 
-class RunnerLost(Exception):  # noqa: N818 - says what happened
+class RunnerLost(Exception):
     """Report that a runner will never compute again, as after a CUDA fault."""
 
 

@@ -15,7 +15,7 @@ from model_server.errors import ApiError, too_large, unsupported
 MAX_BODY_BYTES = 1_000_000
 
 
-class ClientLeft(Exception):  # noqa: N818 - what happened, not a fault
+class ClientLeft(Exception):
     """Report that the client closed the connection before its request was whole."""
 
 

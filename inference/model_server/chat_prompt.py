@@ -27,7 +27,7 @@ Turn = dict[str, str]  # role and content, as templates read them
 Render = Callable[[Sequence[Turn]], str]
 
 
-class InvalidConversation(ValueError):  # noqa: N818 - says what happened
+class InvalidConversation(ValueError):
     """Report a conversation that no prompt can be made of, and the message at fault."""
 
     def __init__(self, index: int, reason: str) -> None:
@@ -36,11 +36,11 @@ class InvalidConversation(ValueError):  # noqa: N818 - says what happened
         self.index = index
 
 
-class NoChatTemplate(ValueError):  # noqa: N818 - says what happened
+class NoChatTemplate(ValueError):
     """Report a base model: it continues text, but nobody taught it to chat."""
 
 
-class PromptTooLong(ValueError):  # noqa: N818 - says what happened
+class PromptTooLong(ValueError):
     """Report a text that its length alone shows to be longer than the context."""
 
     def __init__(self, at_least_tokens: int) -> None:

@@ -25,7 +25,7 @@ LENGTH_BYTES = 8
 LONGEST_HEADER_BYTES = 100_000_000  # the format's own bound
 
 
-class BadCheckpoint(Exception):  # noqa: N818 - says what it is
+class BadCheckpoint(Exception):
     """Report, in one sentence, what is wrong with a folder, where, and what helps."""
 
 

@@ -24,7 +24,7 @@ class EngineError(Exception):
     """Be the root of every refusal by the engine."""
 
 
-class InvalidRequest(EngineError):  # noqa: N818 - says what happened
+class InvalidRequest(EngineError):
     """Report a field whose value makes no sense."""
 
     def __init__(self, field: str, value: object, reason: str) -> None:
@@ -35,7 +35,7 @@ class InvalidRequest(EngineError):  # noqa: N818 - says what happened
         self.reason = reason
 
 
-class RequestTooLong(EngineError):  # noqa: N818 - says what happened
+class RequestTooLong(EngineError):
     """Report a request that could never be finished within the context."""
 
     def __init__(self, *, limit: int, got: int) -> None:
@@ -48,7 +48,7 @@ class RequestTooLong(EngineError):  # noqa: N818 - says what happened
         self.got = got
 
 
-class QueueFull(EngineError):  # noqa: N818 - says what happened
+class QueueFull(EngineError):
     """Report that as many requests wait as may."""
 
     def __init__(self, *, retry_after_seconds: int) -> None:
@@ -57,7 +57,7 @@ class QueueFull(EngineError):  # noqa: N818 - says what happened
         self.retry_after_seconds = retry_after_seconds
 
 
-class EngineStopped(EngineError):  # noqa: N818 - says what happened
+class EngineStopped(EngineError):
     """Report an engine that is not started, draining, stopped or dead."""
 
 

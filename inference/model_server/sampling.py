@@ -22,7 +22,7 @@ CANDIDATES = 256  # sorted first; the whole vocabulary only where a row needs mo
 _MASK = 2**64 - 1
 
 
-class NotFinite(ArithmeticError):  # noqa: N818 - says what they are
+class NotFinite(ArithmeticError):
     """Report logits that are NaN or infinite."""
 
 

@@ -25,7 +25,7 @@ MAX_QUEUED = 128
 DRAIN_SECONDS = 30.0
 
 
-class BadStart(Exception):  # noqa: N818 - what happened, in the words of the exit message
+class BadStart(Exception):
     """Report in one sentence why the server cannot start."""
 
 

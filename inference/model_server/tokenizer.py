@@ -36,7 +36,7 @@ SPACE = "▁"  # how a SentencePiece vocabulary writes a space
 THREADS = 2  # enough that one long prompt does not hold up the next
 
 
-class BadTokenizer(ValueError):  # noqa: N818 - says what happened
+class BadTokenizer(ValueError):
     """Report tokenizer files that cannot be used."""
 
 

@@ -32,7 +32,7 @@ RETRY_SECONDS = 2.0
 ATTEMPT_SECONDS = 4.0  # leaves room for a second attempt before the Lease is lost
 
 
-class LeaseLost(Exception):  # noqa: N818 - reads as what happened
+class LeaseLost(Exception):
     """Say that this process may not write any more."""
 
 

@@ -46,7 +46,7 @@ WORKERS = 16
 FORBIDDEN_PAUSE_SECONDS = 30.0
 
 
-class BadStart(Exception):  # noqa: N818 - reads as what happened
+class BadStart(Exception):
     """Say in one sentence why the operator cannot start."""
 
 

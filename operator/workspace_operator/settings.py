@@ -23,7 +23,7 @@ MAX_PORT = 65535
 IMAGE_PLACEHOLDERS = frozenset({"preset", "version"})
 
 
-class BadSetting(ValueError):  # noqa: N818 - says what it is, like the names of the cluster's errors
+class BadSetting(ValueError):
     """Say which variable is wrong, what it held, and what would be right."""
 
     def __init__(self, variable: str, value: str, remedy: str) -> None:

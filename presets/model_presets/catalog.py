@@ -20,7 +20,7 @@ from model_presets.preset import InvalidPreset, Preset, parse_preset
 BUILT_IN = Path(__file__).parent
 
 
-class UnknownPreset(LookupError):  # noqa: N818 - named for what is wrong, as in the design
+class UnknownPreset(LookupError):
     """Say that no preset answers to a name, and which names come near it."""
 
     def __init__(self, name: str, nearest: tuple[str, ...]) -> None:

@@ -35,7 +35,7 @@ Report = Callable[[str], None]
 Result = TypeVar("Result")
 
 
-class DownloadFailed(Exception):  # noqa: N818 - named for what is wrong, as in the design
+class DownloadFailed(Exception):
     """Say which file of which revision could not be had, and why."""
 
 

@@ -32,7 +32,7 @@ _WANTED = re.compile(
 )
 
 
-class WrongWeights(Exception):  # noqa: N818 - named for what is wrong, as in the design
+class WrongWeights(Exception):
     """Name the file of a folder of weights that cannot be trusted, and why."""
 
     def __init__(self, path: Path, why: str) -> None:

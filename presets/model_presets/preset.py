@@ -23,7 +23,7 @@ _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _REVISION = re.compile(r"[0-9a-f]{40}")
 
 
-class InvalidPreset(ValueError):  # noqa: N818 - named for what is wrong, as in the design
+class InvalidPreset(ValueError):
     """Name the file, the key, the value and the remedy of a preset that cannot be taken."""
 
     def __init__(self, origin: Path, key: str, value: object, remedy: str) -> None:

@@ -24,6 +24,10 @@ from model_server.service import ServedModel, Service
 
 from tests.model_server.fake_runner import FakeRunner
 
+CHAT = "/v1/chat/completions"
+COMPLETION = "/v1/completions"
+USER = [{"role": "user", "content": "abc"}]
+
 NAMES = ("tiny", "tiny-mistral", "atelier/Tiny-Mistral")
 BEGIN = 1
 
@@ -73,6 +77,18 @@ class Running:
     async def chat(self, content: str = "abc", **fields: object) -> httpx.Response:
         body = {"messages": [{"role": "user", "content": content}], "temperature": 0, **fields}
         return await self.client.post("/v1/chat/completions", json=body)
+
+
+def check_error(response: httpx.Response, status: int) -> dict[str, str | None]:
+    assert response.status_code == status, response.text
+    assert len(response.content) < 2_000
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["x-request-id"]
+    body = response.json()
+    assert body.keys() == {"error"}
+    error: dict[str, str | None] = body["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    return error
 
 
 async def until(holds: Callable[[], bool], *, seconds: float = 10) -> None:

@@ -42,7 +42,7 @@ _REMEDIES = {
 }
 
 
-class InvalidSpec(Exception):  # noqa: N818 (the name of a finding that a user reads, not of a fault)
+class InvalidSpec(Exception):
     """
     Tell that a Workspace cannot be acted on as it is written.
 

@@ -43,7 +43,7 @@ TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 FIRST_ERROR_CODE = 400
 
 
-class NoCredentials(Exception):  # noqa: N818 - reads as what happened, like its neighbours
+class NoCredentials(Exception):
     """No kubeconfig and no ServiceAccount could be read."""
 
 

@@ -13,8 +13,6 @@ Every message reads "VERB path: what the server said".
 Must not import anything of this package.
 """
 
-# ruff: noqa: N818 - the names are the contract: they read as what happened
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -2,10 +2,13 @@
 Ask for one machine: a NodeClaim in exactly the shape that KAITO gives it.
 
 Existing Azure provisioners, dashboards and policies know that shape, so nothing of it changes but
-one thing: the GPU stands in the requests, since Karpenter's `Initialized` waits for the device
-plugin only then. The label `karpenter.sh/nodepool: kaito` names a pool that does not exist; it
-keeps Karpenter's own provisioning away. Source: kaito-project/kaito,
-pkg/utils/nodeclaim/nodeclaim.go at v0.12.0.
+two things in the requests. The GPU stands there, since Karpenter's `Initialized` waits for the
+device plugin only then. And the disk is called `storage` for KAITO's own node class alone: upstream
+Karpenter waits until the node shows every resource that was asked for, no kubelet ever shows that
+one, and the claim would stay Unknown for good; there it is `ephemeral-storage`. The label
+`karpenter.sh/nodepool: kaito` names a pool that does not exist; it keeps Karpenter's own
+provisioning away. Source: kaito-project/kaito, pkg/utils/nodeclaim/nodeclaim.go at v0.12.0;
+kubernetes-sigs/karpenter, pkg/controllers/nodeclaim/lifecycle/initialization.go at v1.13.0.
 
 Invariant: the spec depends on the plan only, since Karpenter refuses any change of it later.
 Must not import the other kinds of `objects`.
@@ -24,12 +27,15 @@ from workspace_operator.objects.metadata import (
     identity_of,
 )
 from workspace_operator.plan import Plan
-from workspace_operator.settings import Cloud, Settings
+from workspace_operator.settings import Cloud, NodeClass, Settings
 from workspace_operator.snapshot import GPU_RESOURCE, Manifest
 from workspace_operator.snapshot.claims import INSTANCE_TYPE_LABEL
 
 API_VERSION = "karpenter.sh/v1"
 KIND = "NodeClaim"
+
+# Group of the node class that only KAITO's fork of Karpenter serves.
+KAITO_GROUP = "kaito.sh"
 
 GPU_TAINT = {"key": "sku", "value": "gpu", "effect": "NoSchedule"}
 DEFAULT_IMAGE_FAMILY = "ubuntu"
@@ -68,7 +74,7 @@ def node_claim(
             },
             "requirements": _requirements(plan, settings.cloud),
             "taints": [GPU_TAINT],
-            "resources": {"requests": _requests(plan)},
+            "resources": {"requests": _requests(plan, node_class)},
             "expireAfter": "Never",
         },
     }
@@ -92,8 +98,9 @@ def _within(key: str, *values: str) -> Manifest:
     return {"key": key, "operator": "In", "values": list(values)}
 
 
-def _requests(plan: Plan) -> Manifest:
-    requests = {"storage": f"{plan.disk_gib}Gi"}
+def _requests(plan: Plan, node_class: NodeClass) -> Manifest:
+    disk = "storage" if node_class.group == KAITO_GROUP else "ephemeral-storage"
+    requests = {disk: f"{plan.disk_gib}Gi"}
     if plan.gpus_per_node:
         requests[GPU_RESOURCE] = str(plan.gpus_per_node)
     return requests
