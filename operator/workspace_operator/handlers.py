@@ -76,7 +76,10 @@ def watches(
         wake.child_changed(_object(event))
 
     if provisioner is NodeProvisioner.KARPENTER:
-        kopf.on.event("karpenter.sh", "v1", "nodeclaims", registry=registry)(child)
+
+        @kopf.on.event("karpenter.sh", "v1", "nodeclaims", registry=registry)
+        async def claim(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - kopf's arguments
+            wake.claim_changed(_object(event))
 
     return registry
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from workspace_operator.api import Workspace, WorkspaceStatus
 from workspace_operator.cluster import Cluster, Gone, Kind, Manifest
 from workspace_operator.cluster.kinds import DEPLOYMENT, NODE, NODE_CLAIM, POD, SERVICE
+from workspace_operator.last_words import LastWords
 from workspace_operator.model_probe import ModelProbe, by_readiness
 from workspace_operator.objects.metadata import (
     WORKSPACE_LABEL,
@@ -31,6 +32,7 @@ class Observer:
     cluster: Cluster
     settings: Settings
     probe: ModelProbe
+    last_words: LastWords
 
     async def observe(
         self, owner: Identity, status: WorkspaceStatus, workspace: Workspace | None
@@ -58,6 +60,7 @@ class Observer:
             service=service,
             pods=pods,
             answers=answers,
+            last_words=self.last_words.of(_remembered(status)),
         )
 
     async def _claims_and_nodes(
@@ -89,10 +92,9 @@ class Observer:
         except Gone:
             return []
         names = {text(section(claim, "metadata").get("name")) for claim in listed}
-        remembered = {attempt.claim for attempt in status.node_attempts if attempt.claim}
         if leaving:
-            return [*listed, *await self._find_all(NODE_CLAIM, remembered - names)]
-        return await self._find_all(NODE_CLAIM, names | remembered)
+            return [*listed, *await self._find_all(NODE_CLAIM, _remembered(status) - names)]
+        return await self._find_all(NODE_CLAIM, names | _remembered(status))
 
     async def _find_all(self, kind: Kind, names: Iterable[str]) -> list[Manifest]:
         found = await asyncio.gather(*(self.cluster.find(kind, name) for name in sorted(names)))
@@ -107,6 +109,10 @@ class Observer:
         if self.settings.probe is Probe.READINESS:
             return manifests, by_readiness(pods)
         return manifests, await self.probe.answers(pods)
+
+
+def _remembered(status: WorkspaceStatus) -> set[str]:
+    return {attempt.claim for attempt in status.node_attempts if attempt.claim}
 
 
 def claim_selector(namespace: str, name: str) -> str:

@@ -28,6 +28,7 @@ from workspace_operator.cluster import (
     Throttled,
 )
 from workspace_operator.cluster.kinds import WORKSPACE
+from workspace_operator.last_words import LastWords
 from workspace_operator.lease import Lease, new_identity
 from workspace_operator.metrics import Metrics
 from workspace_operator.model_probe import ModelProbe
@@ -92,6 +93,7 @@ async def run(settings: Settings, catalog: Catalog) -> None:
     finally:
         await parts.probe.close()
         await connection.close()
+        asyncio.get_running_loop().set_exception_handler(_leave_quietly)
     logger.info("stopped")
 
 
@@ -107,11 +109,12 @@ def _assemble(
     guard = lease.check if settings.leader_election else _always
     cluster = ApiServer(connection, guard=guard, count_write=metrics.count_write)
     probe = ModelProbe(interval_seconds=settings.probe_interval_seconds)
+    last_words = LastWords()
     reconciler = Reconciler(
         cluster=cluster,
         catalog=catalog,
         settings=settings,
-        observer=Observer(cluster=cluster, settings=settings, probe=probe),
+        observer=Observer(cluster=cluster, settings=settings, probe=probe, last_words=last_words),
         reporter=Reporter(
             cluster=cluster, metrics=metrics, instance=settings.pod_name, clock=utc_now
         ),
@@ -127,7 +130,7 @@ def _assemble(
         probe=probe,
         queue=queue,
         sweep=Sweep(cluster=cluster, add=queue.add),
-        wake=Wake(queue.add),
+        wake=Wake(queue.add, last_words),
     )
 
 
@@ -199,6 +202,11 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+
+
+def _leave_quietly(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Keep quiet about generators of kopf's watches that are closed in the midst of a read."""
+    logger.debug("left behind", extra={"what": context.get("message")})
 
 
 def _least_pause(error: Exception) -> float:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from workspace_operator.last_words import LastWords
 from workspace_operator.objects.metadata import (
     UID_ANNOTATION,
     WORKSPACE_LABEL,
@@ -58,6 +59,7 @@ class Wake:
     """Remember just enough of the events to know whom the next one concerns."""
 
     add: Callable[[Key], None]
+    last_words: LastWords = field(default_factory=LastWords)
     _selectors: dict[Key, dict[str, str]] = field(default_factory=dict)
     _nodes: dict[str, Node] = field(default_factory=dict)
 
@@ -75,6 +77,11 @@ class Wake:
         owner = owner_of(body)
         if owner is not None:
             self.add(owner)
+
+    def claim_changed(self, body: Manifest) -> None:
+        """Look at the Workspace of a NodeClaim, and keep what the claim says."""
+        self.last_words.hear(body)
+        self.child_changed(body)
 
     def node_changed(self, body: Manifest, *, deleted: bool) -> None:
         """Look at the Workspaces that the node serves, served, or could serve now."""

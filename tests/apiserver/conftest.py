@@ -1,7 +1,6 @@
 """One control plane with real controllers, one played world, one operator as its chart runs it."""
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -59,11 +58,7 @@ async def operator(
     await operator.leads()
     yield operator
     assert operator.stop() == 0
-    _show_no_tracebacks(operator.log)
-
-
-def _show_no_tracebacks(log: Path) -> None:
-    assert "Traceback" not in log.read_text(), log.read_text()[-4000:]
+    assert [each for each in operator.events() if "traceback" in each] == []
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ class Api:
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
             await self._session.close()
+            await asyncio.sleep(0.1)  # TLS says goodbye after close() has returned
 
     @property
     def session(self) -> aiohttp.ClientSession:

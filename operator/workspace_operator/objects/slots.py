@@ -89,7 +89,10 @@ def slots(workspace: Workspace, count: int, snapshot: Snapshot, now: datetime) -
     """Match the claims that exist with the nodes that are wanted."""
     owner = identity_of(workspace)
     now = now.replace(microsecond=0)  # the status keeps whole seconds: both must agree
-    records = {record.ordinal: record for record in workspace.status.node_attempts}
+    records = {
+        record.ordinal: _with_last_words(record, snapshot)
+        for record in workspace.status.node_attempts
+    }
     owned = owned_claims(owner, snapshot)
     stale = tuple(claim for claim in owned if _is_of_namesake(owner, claim))
     by_ordinal = _by_ordinal(
@@ -125,6 +128,14 @@ def delay_seconds(owner: Identity, ordinal: int, attempt: int) -> float:
     name = claim_name(owner, ordinal, attempt)
     share = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
     return delay * (1.0 - JITTER + 2.0 * JITTER * share)
+
+
+def _with_last_words(record: NodeAttempt, snapshot: Snapshot) -> NodeAttempt:
+    """Add what its claim complained of, which may have been gone before a pass could read it."""
+    words = snapshot.last_words.get(record.claim or "")
+    if words is None:
+        return record
+    return record.model_copy(update={"reason": words.reason or None, "message": words.message})
 
 
 def _empty_slot(owner: Identity, ordinal: int, record: NodeAttempt | None, now: datetime) -> Slot:

@@ -38,7 +38,8 @@ class Snapshot:
     Hold the objects of one Workspace, oldest first, and the live manifests to compare with.
 
     `claims` are the NodeClaims that carry the Workspace's labels, and those whose names its status
-    remembers. `nodes` may hold foreign nodes too: placement picks the ones that match.
+    remembers. `nodes` may hold foreign nodes too: placement picks the ones that match. `last_words`
+    says what claims that are gone complained of; it explains, and decides nothing.
     """
 
     claims: tuple[NodeClaim, ...] = ()
@@ -49,6 +50,7 @@ class Snapshot:
     service: Manifest | None = None
     network_policy: Manifest | None = None
     live_claims: Mapping[str, Manifest] = field(default_factory=dict)
+    last_words: Mapping[str, ObservedCondition] = field(default_factory=dict)
 
     @classmethod
     def parse(  # noqa: PLR0913 - one keyword per kind that was read
@@ -61,6 +63,7 @@ class Snapshot:
         network_policy: Manifest | None = None,
         pods: Iterable[Manifest] = (),
         answers: Mapping[str, ModelAnswer] | None = None,
+        last_words: Mapping[str, ObservedCondition] | None = None,
     ) -> Self:
         """Read the objects as the API server returned them."""
         manifests = tuple(node_claims)
@@ -74,6 +77,7 @@ class Snapshot:
             service=service,
             network_policy=network_policy,
             live_claims={NodeClaim.parse(manifest).name: manifest for manifest in manifests},
+            last_words=dict(last_words or {}),
         )
 
     @property

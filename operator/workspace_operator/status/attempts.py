@@ -81,7 +81,7 @@ def _failed(slot: Slot, record: NodeAttempt | None, now: datetime) -> NodeAttemp
         ordinal=slot.ordinal,
         attempt=slot.attempt,
         reason=(record.reason if record else None) or reasons.CLAIM_GONE.word,
-        message=(record.message if record else None)
+        message=(quoted(record.message) if record and record.message else None)
         or reasons.CLAIM_GONE.found(claim=claim).message,
         time=now,
         next_attempt_at=slot.not_before,
