@@ -73,13 +73,13 @@ def watches(
     @kopf.on.event("", "v1", "services", registry=registry)
     @kopf.on.event("", "v1", "pods", registry=registry)
     async def child(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - kopf's arguments
-        wake.child_changed(_object(event))
+        wake.child_changed(_object(event), deleted=event["type"] == DELETED)
 
     if provisioner is NodeProvisioner.KARPENTER:
 
         @kopf.on.event("karpenter.sh", "v1", "nodeclaims", registry=registry)
         async def claim(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - kopf's arguments
-            wake.claim_changed(_object(event))
+            wake.claim_changed(_object(event), deleted=event["type"] == DELETED)
 
     return registry
 

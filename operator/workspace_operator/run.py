@@ -28,6 +28,7 @@ from workspace_operator.cluster import (
     Throttled,
 )
 from workspace_operator.cluster.kinds import WORKSPACE
+from workspace_operator.echoes import Echoes
 from workspace_operator.last_words import LastWords
 from workspace_operator.lease import Lease, new_identity
 from workspace_operator.metrics import Metrics
@@ -107,9 +108,11 @@ def _assemble(
         identity=new_identity(settings.pod_name),
     )
     guard = lease.check if settings.leader_election else _always
-    cluster = ApiServer(connection, guard=guard, count_write=metrics.count_write)
+    echoes, last_words = Echoes(), LastWords()
+    cluster = ApiServer(
+        connection, guard=guard, count_write=metrics.count_write, on_written=echoes.wrote
+    )
     probe = ModelProbe(interval_seconds=settings.probe_interval_seconds)
-    last_words = LastWords()
     reconciler = Reconciler(
         cluster=cluster,
         catalog=catalog,
@@ -130,7 +133,7 @@ def _assemble(
         probe=probe,
         queue=queue,
         sweep=Sweep(cluster=cluster, add=queue.add),
-        wake=Wake(queue.add, last_words),
+        wake=Wake(queue.add, last_words, echoes),
     )
 
 

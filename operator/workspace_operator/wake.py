@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from workspace_operator.echoes import Echoes
 from workspace_operator.last_words import LastWords
 from workspace_operator.objects.metadata import (
     UID_ANNOTATION,
@@ -60,6 +61,7 @@ class Wake:
 
     add: Callable[[Key], None]
     last_words: LastWords = field(default_factory=LastWords)
+    echoes: Echoes = field(default_factory=Echoes)
     _selectors: dict[Key, dict[str, str]] = field(default_factory=dict)
     _nodes: dict[str, Node] = field(default_factory=dict)
 
@@ -70,18 +72,19 @@ class Wake:
         self._selectors[key] = strings(selector.get("matchLabels"))
         if deleted:
             del self._selectors[key]
-        self.add(key)
+        if deleted or not self.echoes.is_ours(body):
+            self.add(key)
 
-    def child_changed(self, body: Manifest) -> None:
+    def child_changed(self, body: Manifest, *, deleted: bool) -> None:
         """Look at the Workspace that the object belongs to."""
         owner = owner_of(body)
-        if owner is not None:
+        if owner is not None and (deleted or not self.echoes.is_ours(body)):
             self.add(owner)
 
-    def claim_changed(self, body: Manifest) -> None:
+    def claim_changed(self, body: Manifest, *, deleted: bool) -> None:
         """Look at the Workspace of a NodeClaim, and keep what the claim says."""
         self.last_words.hear(body)
-        self.child_changed(body)
+        self.child_changed(body, deleted=deleted)
 
     def node_changed(self, body: Manifest, *, deleted: bool) -> None:
         """Look at the Workspaces that the node serves, served, or could serve now."""

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+from workspace_operator.echoes import Echoes
 from workspace_operator.wake import Key, Wake, key_of, owner_of, owner_uid
 
 MISTRAL = Key("team", "mistral")
@@ -44,7 +46,7 @@ def test_a_claim_of_another_maker_has_no_owner_of_ours() -> None:
 
 def test_a_child_without_workspace_wakes_nobody() -> None:
     woken: list[Key] = []
-    Wake(woken.append).child_changed({"metadata": {"name": "x"}})
+    Wake(woken.append).child_changed({"metadata": {"name": "x"}}, deleted=False)
     assert woken == []
 
 
@@ -99,3 +101,49 @@ def test_a_deleted_workspace_is_looked_at_once_more_and_forgotten() -> None:
     assert woken == [MISTRAL, MISTRAL]
     wake.node_changed(node(apps="mistral"), deleted=False)
     assert woken == [MISTRAL, MISTRAL]
+
+
+def test_our_own_write_wakes_nobody_and_the_next_one_does() -> None:
+    woken: list[Key] = []
+    wake = Wake(woken.append)
+    ours = workspace(apps="mistral")
+    ours["metadata"] |= {"uid": "u1", "resourceVersion": "7"}
+    wake.echoes.wrote(ours)
+    wake.workspace_changed(ours, deleted=False)
+    assert woken == []
+    theirs = workspace(apps="mistral")
+    theirs["metadata"] |= {"uid": "u1", "resourceVersion": "8"}
+    wake.workspace_changed(theirs, deleted=False)
+    assert woken == [MISTRAL]
+    wake.workspace_changed(ours, deleted=True)
+    assert woken == [MISTRAL, MISTRAL], "a deletion is always news"
+
+
+def test_a_child_as_we_left_it_wakes_nobody_but_its_deletion_does() -> None:
+    woken: list[Key] = []
+    wake = Wake(woken.append)
+    metadata = {"labels": OURS, "uid": "u2", "resourceVersion": "9"}
+    child: dict[str, Any] = {"metadata": metadata}
+    wake.echoes.wrote(child)
+    wake.child_changed(child, deleted=False)
+    assert woken == []
+    wake.child_changed(child, deleted=True)
+    assert woken == [MISTRAL]
+
+
+def test_an_object_without_a_version_is_never_an_echo() -> None:
+    echoes = Echoes()
+    echoes.wrote({"metadata": {"uid": "u1"}})
+    echoes.wrote({})
+    assert not echoes.is_ours({"metadata": {"uid": "u1"}})
+    assert not echoes.is_ours({})
+
+
+def test_only_so_many_echoes_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workspace_operator.echoes.MOST_REMEMBERED", 1)
+    echoes = Echoes()
+    first, second = ({"metadata": {"uid": uid, "resourceVersion": "1"}} for uid in ("a", "b"))
+    echoes.wrote(first)
+    echoes.wrote(second)
+    assert not echoes.is_ours(first)
+    assert echoes.is_ours(second)

@@ -30,6 +30,7 @@ class ApiServer:
         *,
         guard: Callable[[], None],
         count_write: Callable[[str, str], None],
+        on_written: Callable[[Manifest], None] = lambda _answer: None,
     ) -> None:
         """
         Share a connection.
@@ -38,11 +39,13 @@ class ApiServer:
             connection: Open until this object is no longer used.
             guard: Called before each write; raises where this process may not write.
             count_write: Told the verb and the kind of each write.
+            on_written: Told the object as it is after each write.
 
         """
         self._connection = connection
         self._guard = guard
         self._count_write = count_write
+        self._on_written = on_written
 
     async def find(self, kind: Kind, name: str, namespace: str | None = None) -> Manifest | None:
         """Return the object, or None where it does not exist."""
@@ -127,8 +130,10 @@ class ApiServer:
     ) -> Manifest:
         self._guard()
         self._count_write(method.lower(), kind.kind)
-        return await self._connection.send(
+        answer = await self._connection.send(
             Request(
                 method=method, path=path, query=query or {}, body=body, content_type=content_type
             )
         )
+        self._on_written(answer)
+        return answer
