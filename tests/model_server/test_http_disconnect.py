@@ -1,6 +1,7 @@
 """A client that left costs nothing: its generation stops and its blocks are free."""
 
 import asyncio
+import itertools
 import json
 import socket
 from asyncio import StreamReader, StreamWriter
@@ -13,6 +14,8 @@ from tests.model_server.fake_runner import FakeRunner, Gate
 from tests.model_server.http_server import Running, counting, serving, until
 
 LONG = 4000
+
+GATED_STEP = 10
 
 
 def long_runner() -> FakeRunner:
@@ -37,15 +40,18 @@ async def ask(running: Running, **fields: object) -> tuple[StreamReader, StreamW
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_client_that_leaves_stops_its_generation(*, stream: bool) -> None:
-    async with serving(counting(long_runner())) as running:
+    runner, gate, steps = long_runner(), Gate(), itertools.count()
+    runner.on_step = lambda batch: gate(batch) if next(steps) == GATED_STEP else None
+    async with serving(counting(runner)) as running:
         reader, writer = await ask(running, stream=stream)
-        await until(lambda: running.engine.statistics().tokens_generated > 10)
+        await until(gate.reached.is_set)
         if stream:
             assert b" 200 " in await reader.readline()
         writer.transport.abort()
-        await running.until_free()
-        assert running.engine.statistics().tokens_generated < LONG - 100
         await until(lambda: running.service.open_answers == 0)
+        gate.open()
+        await running.until_free()
+        assert running.engine.statistics().tokens_generated <= GATED_STEP + 1
         assert 'finished_reason="abort"' in running.service.metrics.exposition().decode()
 
 

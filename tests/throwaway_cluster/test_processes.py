@@ -45,15 +45,17 @@ def test_another_program_can_end_it(tmp_path: Path) -> None:
 
 def test_a_pid_that_now_belongs_to_another_process_is_not_signalled(tmp_path: Path) -> None:
     process = sleeper(tmp_path)
-    stranger = sleeper(tmp_path, "stranger")
+    pid = process.pid()
     recorded = json.loads(process.record.read_text())
-    process.kill()
-    process.record.write_text(json.dumps(recorded | {"pid": stranger.pid()}))
+    boot, _, start_ticks = recorded["identity"].rpartition("/")
+    earlier = f"{boot}/{int(start_ticks) - 1}"
+    process.record.write_text(json.dumps(recorded | {"identity": earlier}))
     assert process.pid() is None
     assert process.signal(signal.SIGKILL) is False
     process.stop()
-    assert stranger.pid() is not None
-    stranger.stop()
+    process.record.write_text(json.dumps(recorded))
+    assert process.pid() == pid, "the stranger lives"
+    process.stop()
 
 
 def test_a_process_deaf_to_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
