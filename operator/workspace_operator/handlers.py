@@ -123,6 +123,9 @@ def watching(provisioner: NodeProvisioner) -> kopf.OperatorSettings:
     settings.watching.chunk_size = 500
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
+    settings.queueing.idle_timeout = (
+        0.5  # a worker per object lives on for that long, and costs memory
+    )
     settings.queueing.exit_timeout = 1
     settings.process.ultimate_exiting_timeout = 9
     selectors = settings.watching.label_selectors

@@ -180,6 +180,17 @@ async def test_list_follows_labels_and_pages_and_names_the_kind(
     assert await cluster.list(NODE, labels="no=such") == []
 
 
+async def test_a_list_from_the_cache_finds_the_same_names(
+    cluster: ApiServer, namespace: str
+) -> None:
+    made = await cluster.apply(service(namespace, labels={"team": "blue"}))
+    while not (
+        found := await cluster.list(SERVICE, namespace=namespace, labels="team=blue", fresh=False)
+    ):
+        pass
+    assert [item["metadata"]["uid"] for item in found] == [made["metadata"]["uid"]]
+
+
 async def test_a_kind_that_is_not_served_is_gone(cluster: ApiServer) -> None:
     with pytest.raises(Gone):
         await cluster.list(UNSERVED)
