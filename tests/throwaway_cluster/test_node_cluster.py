@@ -90,7 +90,9 @@ def test_a_node_joins_and_leaves(cluster: NodeCluster) -> None:
     node = cluster.plane.read("get", "node", "by-hand")
     assert node["metadata"]["labels"].keys() >= {"apps", "node-role.kubernetes.io/gpu"}
     assert node["spec"]["providerID"] == "local:///by-hand"
-    assert node["spec"]["taints"] == [{"key": "sku", "value": "gpu", "effect": "NoSchedule"}]
+    # A new node may still carry the taints that the cluster itself gives and takes.
+    own = [each for each in node["spec"]["taints"] if not each["key"].startswith("node.k")]
+    assert own == [{"key": "sku", "value": "gpu", "effect": "NoSchedule"}]
     assert node["status"]["allocatable"]["nvidia.com/gpu"] == "2"
     node_cluster.leave_node(cluster, "by-hand")
     assert not machine.folder.exists()
