@@ -52,6 +52,9 @@ test: lint cluster-binaries ## All that a merge requires
 bench-operator: $(STAMP) ## Time the operator on a real API server; prints one JSON object last
 	$(PY) -m benchmarks.operator
 
+images: $(STAMP) ## Build the images of the operator and of tiny-mistral (Docker, else buildah)
+	$(PY) -m tests.images build operator tiny-mistral
+
 e2e: $(STAMP) ## The whole line on a real node: cluster, images, Helm, manifest, answer (root; minutes)
 	$(PY) -m pytest -m e2e
 
@@ -61,4 +64,4 @@ demo: $(STAMP) ## Start a real Kubernetes, install the operator, apply a Workspa
 demo-down: $(STAMP) ## Take the demo away
 	$(PY) -m tests.demo down
 
-.PHONY: bench-operator help demo demo-down e2e setup lint format lock images cluster-binaries generate test
+.PHONY: help setup lint format lock cluster-binaries generate test bench-operator images e2e demo demo-down
