@@ -11,8 +11,8 @@ from workspace_operator.settings import Cloud
 from workspace_operator.snapshot import Snapshot
 from workspace_operator.status import report
 
+from tests.builders import A100, MISTRAL_7B, SETTINGS, at, workspace
 from tests.cluster import ControlPlane, make_node_ready
-from tests.operator_world import A100, MISTRAL_7B, SETTINGS, at, workspace
 
 pytestmark = pytest.mark.apiserver
 

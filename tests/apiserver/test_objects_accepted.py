@@ -14,9 +14,9 @@ from workspace_operator.objects import desired_objects
 from workspace_operator.snapshot import Snapshot
 from workspace_operator.status import report
 
+from tests.builders import SETTINGS, Manifest, at, node, planned, workspace
+from tests.builders.golden import golden_manifests
 from tests.cluster import CommandError, ControlPlane, karpenter_crds
-from tests.operator_world import SETTINGS, Manifest, at, node, planned, workspace
-from tests.operator_world.golden import golden_manifests
 
 pytestmark = pytest.mark.apiserver
 

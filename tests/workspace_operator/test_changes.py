@@ -17,7 +17,7 @@ from workspace_operator.likeness import covers
 from workspace_operator.objects import desired_objects
 from workspace_operator.snapshot import Snapshot
 
-from tests.operator_world import (
+from tests.builders import (
     BYO,
     OWNER,
     SETTINGS,

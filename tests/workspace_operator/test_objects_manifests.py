@@ -9,7 +9,7 @@ from workspace_operator.objects.metadata import claim_name, digest, is_ours, wit
 from workspace_operator.objects.placement import matching_nodes, node_terms, usable_nodes
 from workspace_operator.snapshot import Snapshot
 
-from tests.operator_world import (
+from tests.builders import (
     BYO,
     OWNER,
     SETTINGS,
@@ -21,12 +21,12 @@ from tests.operator_world import (
     planned,
     workspace,
 )
-from tests.operator_world.golden import FOLDER, golden_manifests, rendered
+from tests.builders.golden import FOLDER, golden_manifests, rendered
 
 
 @pytest.mark.parametrize("name", sorted(golden_manifests()))
 def test_the_manifest_is_the_one_on_file(name: str) -> None:
-    """On a wanted change run `python -m tests.operator_world.golden` and read the difference."""
+    """On a wanted change run `python -m tests.builders.golden` and read the difference."""
     on_file = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     assert on_file == rendered(golden_manifests()[name])
 

@@ -16,7 +16,7 @@ from workspace_operator.objects.slots import delay_seconds, slots
 from workspace_operator.snapshot import Snapshot
 from workspace_operator.status import report
 
-from tests.operator_world import OWNER, SETTINGS, T0, Manifest, at, claim, planned, workspace
+from tests.builders import OWNER, SETTINGS, T0, Manifest, at, claim, planned, workspace
 
 
 def remembered(**facts: Any) -> WorkspaceStatus:  # noqa: ANN401 - as NodeAttempt

@@ -10,7 +10,7 @@ from workspace_operator.memory_fit import RUNTIME_OVERHEAD_BYTES, fitting_types,
 from workspace_operator.plan import PlanError
 from workspace_operator.settings import Cloud, Settings
 
-from tests.operator_world import (
+from tests.builders import (
     A100,
     AWS,
     BYO,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from workspace_operator.snapshot import ModelAnswer, Node, NodeClaim, Pod, Snapshot
 from workspace_operator.snapshot.reading import integer, mappings, moment, section
 
-from tests.operator_world import (
+from tests.builders import (
     A100,
     at,
     claim,

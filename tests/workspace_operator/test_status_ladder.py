@@ -6,7 +6,7 @@ from workspace_operator.snapshot import Snapshot
 from workspace_operator.status import reasons, report
 from workspace_operator.status.finding import Reason
 
-from tests.operator_world import (
+from tests.builders import (
     BYO,
     at,
     claim,
@@ -15,7 +15,7 @@ from tests.operator_world import (
     pod,
     workspace,
 )
-from tests.operator_world.situations import NOW, ROWS, SERVING, Row, told, world
+from tests.builders.situations import NOW, ROWS, SERVING, Row, told, world
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

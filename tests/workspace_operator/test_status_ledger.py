@@ -7,7 +7,7 @@ from workspace_operator.status import report
 from workspace_operator.status.evidence import gather
 from workspace_operator.status.ledger import PHASES
 
-from tests.operator_world import (
+from tests.builders import (
     BYO,
     OWNER,
     at,

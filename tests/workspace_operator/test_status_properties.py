@@ -12,7 +12,7 @@ from workspace_operator.api.parse import parse_status
 from workspace_operator.snapshot import ModelAnswer, Snapshot
 from workspace_operator.status import report, requeue_after_seconds
 
-from tests.operator_world import (
+from tests.builders import (
     BYO,
     SETTINGS,
     Manifest,

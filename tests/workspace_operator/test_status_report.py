@@ -10,7 +10,7 @@ from workspace_operator.plan import PlanError
 from workspace_operator.snapshot import Snapshot
 from workspace_operator.status import report, report_invalid, requeue_after_seconds
 
-from tests.operator_world import (
+from tests.builders import (
     CATALOG,
     SETTINGS,
     at,
@@ -18,7 +18,7 @@ from tests.operator_world import (
     planned,
     workspace,
 )
-from tests.operator_world.situations import NOW, SERVING, told
+from tests.builders.situations import NOW, SERVING, told
 
 
 def test_an_unknown_preset_is_a_condition() -> None:

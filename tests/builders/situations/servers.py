@@ -4,7 +4,7 @@ from typing import Any
 
 from workspace_operator.snapshot import ModelAnswer
 
-from tests.operator_world import (
+from tests.builders import (
     Manifest,
     claim,
     ended,
@@ -13,7 +13,7 @@ from tests.operator_world import (
     running,
     waiting,
 )
-from tests.operator_world.situations.row import SERVES, Row
+from tests.builders.situations.row import SERVES, Row
 
 
 def crashed(message: str = "", code: int = 1, reason: str = "Error") -> tuple[Manifest, ...]:

@@ -1,7 +1,7 @@
 """The table of situations: one row per cause that can be told apart."""
 
-from tests.operator_world.situations import machines, pods, servers
-from tests.operator_world.situations.row import NOW, SERVES, SERVING, Row, told, world
+from tests.builders.situations import machines, pods, servers
+from tests.builders.situations.row import NOW, SERVES, SERVING, Row, told, world
 
 __all__ = ["NOW", "ROWS", "SERVES", "SERVING", "Row", "told", "world"]
 

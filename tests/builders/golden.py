@@ -1,5 +1,5 @@
 """
-Write the golden manifests anew: `python -m tests.operator_world.golden`.
+Write the golden manifests anew: `python -m tests.builders.golden`.
 
 They are there to be read in a review: a change of what the operator makes is a change of them.
 """
@@ -11,7 +11,7 @@ from workspace_operator.objects.deployment import deployment
 from workspace_operator.objects.node_claim import node_claim
 from workspace_operator.objects.service import service
 
-from tests.operator_world import AWS, BYO, SETTINGS, TINY, Manifest, planned, workspace
+from tests.builders import AWS, BYO, SETTINGS, TINY, Manifest, planned, workspace
 
 FOLDER = Path(__file__).parents[1] / "workspace_operator" / "golden"
 

@@ -3,14 +3,14 @@
 from workspace_operator.api import NodeAttempt
 from workspace_operator.objects.metadata import claim_name
 
-from tests.operator_world import (
+from tests.builders import (
     BYO,
     OWNER,
     at,
     claim,
     node,
 )
-from tests.operator_world.situations.row import Row
+from tests.builders.situations.row import Row
 
 BYO_NODE = {"apps": "mistral"}
 

@@ -1,12 +1,12 @@
 """Situations in which the nodes are there and a pod is on its way."""
 
-from tests.operator_world import (
+from tests.builders import (
     condition,
     pod,
     running,
     waiting,
 )
-from tests.operator_world.situations.row import Row
+from tests.builders.situations.row import Row
 
 ROWS = [
     Row(

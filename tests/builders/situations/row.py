@@ -8,7 +8,7 @@ from workspace_operator.settings import Settings
 from workspace_operator.snapshot import ModelAnswer, Snapshot
 from workspace_operator.status import report
 
-from tests.operator_world import (
+from tests.builders import (
     SETTINGS,
     Manifest,
     at,
