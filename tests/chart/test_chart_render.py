@@ -239,7 +239,6 @@ WRITE = READ | {"create", "patch", "delete"}
 CLUSTER_RIGHTS = {
     "kaito.sh/workspaces": READ | {"patch"},
     "kaito.sh/workspaces/status": {"patch"},
-    "kaito.sh/workspaces/finalizers": {"update"},
     "karpenter.sh/nodeclaims": WRITE,
     "nodes": READ,
     "pods": READ - {"get"},

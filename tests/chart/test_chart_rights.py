@@ -148,7 +148,6 @@ UNSEEN = {
     ("create", "apps/deployments"): _APPLY,
     ("create", "karpenter.sh/nodeclaims"): _APPLY,
     ("create", "services"): _APPLY,
-    ("update", "kaito.sh/workspaces/finalizers"): "asked for by admission, which is on here",
 }
 """Granted, needed, and never a request of their own."""
 

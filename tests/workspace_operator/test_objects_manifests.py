@@ -160,3 +160,13 @@ def test_the_hash_follows_the_content_not_the_order() -> None:
     manifest = {"kind": "X", "metadata": {"name": "x"}}
     assert with_desired_hash(manifest) == with_desired_hash(manifest)
     assert "annotations" not in manifest["metadata"], "the argument stays as it was"
+
+
+def test_the_owner_reference_asks_for_no_right_to_block_a_deletion() -> None:
+    """An API server that enforces this right refuses it right after the definition came."""
+    made = workspace()
+    snapshot = Snapshot.parse(node_claims=[claim()], nodes=[node()])
+    wanted = desired_objects(made, planned(made), snapshot, SETTINGS, at(0))
+    children = [each for each in wanted if "ownerReferences" in each["metadata"]]
+    assert {each["kind"] for each in children} == {"Service", "Deployment"}
+    assert all("blockOwnerDeletion" not in str(each["metadata"]) for each in children)

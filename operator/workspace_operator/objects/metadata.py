@@ -75,6 +75,9 @@ def child_metadata(owner: Identity, name: str) -> Manifest:
             MANAGED_BY_LABEL: MANAGED_BY,
             NAME_LABEL: owner.name,
         },
+        # NB: not `blockOwnerDeletion`. The finalizer deletes the children itself, and an API server
+        # that enforces who may block a deletion refuses the reference for as long as it has not
+        # noticed the definition: a minute of "forbidden" after an installation.
         "ownerReferences": [
             {
                 "apiVersion": f"{GROUP}/{STORED_VERSION}",
@@ -82,7 +85,6 @@ def child_metadata(owner: Identity, name: str) -> Manifest:
                 "name": owner.name,
                 "uid": owner.uid,
                 "controller": True,
-                "blockOwnerDeletion": True,
             }
         ],
     }
