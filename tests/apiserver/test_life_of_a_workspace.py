@@ -7,7 +7,7 @@ import yaml
 
 from tests.cluster import ControlPlane
 from tests.world import World, workspaces
-from tests.world.api import CLAIMS
+from tests.world.api import CLAIMS, Manifest
 from tests.world.operator_process import ROOT, Operator
 
 pytestmark = [
@@ -44,10 +44,19 @@ async def test_every_phase_is_announced_once(operator: Operator, world: World, t
     _ = operator
     await world.api.create(workspaces.path(team), workspaces.workspace(team))
     await workspaces.in_phase(world.api, team, "mistral", "Ready")
-    events = await world.api.items(f"/apis/events.k8s.io/v1/namespaces/{team}/events")
-    reasons = [each["reason"] for each in events if each["regarding"]["kind"] == "Workspace"]
-    assert "Ready" in reasons
+    announced = await workspaces.eventually(  # the event follows the status
+        world.api,
+        f"/apis/events.k8s.io/v1/namespaces/{team}/events",
+        lambda found: found is not None and "Ready" in reasons_of(found),
+    )
+    assert announced is not None
+    reasons = reasons_of(announced)
     assert len(reasons) == len(set(reasons))
+
+
+def reasons_of(events: Manifest) -> list[str]:
+    """Return the reasons of the events that speak of a Workspace."""
+    return [each["reason"] for each in events["items"] if each["regarding"]["kind"] == "Workspace"]
 
 
 async def test_a_pass_without_news_writes_nothing(
