@@ -26,6 +26,10 @@ PULL_TIMEOUT_SECONDS = 120.0
 CERTIFICATES_AT = "/mnt"
 UV_CACHE_AT = "/srv"
 
+# Debian package -> a program or file of it. A storage remembers the network helper that was there
+# when it was made, and refuses to build once that is gone: so the helper is asked for by name.
+PACKAGES = {"buildah": "buildah", "netavark": "/usr/lib/podman/netavark"}
+
 
 class Builder(Protocol):
     """Turn a recipe into an image, and an image into a docker-archive."""
@@ -64,7 +68,7 @@ class Buildah:
         """Find buildah (installing it where that can be done) and a storage driver that works."""
         if os.geteuid() != 0:
             raise BuildFailedError("building images without Docker's engine needs root")
-        require_debian_packages({"buildah": "buildah"})
+        require_debian_packages(PACKAGES)
         self._folder = folder
         self._buildah = [str(find_program("buildah")), "--root", str(folder / "storage")]
         self._buildah += ["--runroot", str(folder / "run")]
