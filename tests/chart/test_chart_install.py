@@ -135,7 +135,9 @@ def test_an_annotation_without_effect_is_refused_or_warned_of(plane: ControlPlan
 def test_an_annotation_from_before_the_policy_holds_nothing_up(plane: ControlPlane) -> None:
     install(plane, values={"admission": {"annotations": False}})
     key = "kaito.sh/performance-mode"
-    plane.apply(merged(INFERENCE, {"metadata": {"annotations": {key: "fast"}}}))
+    before = json.dumps(merged(INFERENCE, {"metadata": {"annotations": {key: "fast"}}}))
+    while plane.kubectl("apply", "-f", "-", text=before, check=False).returncode != 0:
+        time.sleep(0.1)  # nor does it forget the policy of an earlier release at once
     install(plane, values={"admission": {"annotations": True}})
     changed = ("annotate", "workspace", "mistral", "--overwrite", "--dry-run=server")
     while plane.kubectl(*changed, f"{key}=faster", check=False).returncode == 0:
