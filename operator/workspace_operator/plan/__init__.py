@@ -1,0 +1,125 @@
+"""
+Decide what a Workspace gets, from its own words, its preset and the administrator's settings alone.
+
+A plan is made before anything is bought: how many nodes of which type, how many GPUs a pod takes,
+whether the model fits them, which image runs with which arguments, and how long a pod may take to
+finish its answers. It looks at no cluster, so the same manifest always gives the same plan, also
+offline. `hardware` has the half of it that is about nodes, `server` the half about what runs there.
+
+Invariant: a `Plan` that exists can be carried out; what cannot is a `PlanError` with a reason of
+one word and a sentence that names field, value and remedy. Must not import snapshot, objects or
+anything above them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from model_presets.preset import Preset
+
+from workspace_operator.api import Workspace
+from workspace_operator.memory_fit import MemoryFit, memory_fit
+from workspace_operator.plan.hardware import hardware, own_labels
+from workspace_operator.plan.refusal import (
+    OFFERED_RUNTIME,
+    RUNTIME_ANNOTATION,
+    PlanError,
+    refuse_what_is_not_offered,
+)
+from workspace_operator.plan.server import MODEL_PORT, drain_seconds, image, server_arguments
+from workspace_operator.settings import NodeProvisioner, Settings
+
+__all__ = [
+    "BYPASS_ANNOTATION",
+    "MODEL_PORT",
+    "OFFERED_RUNTIME",
+    "RUNTIME_ANNOTATION",
+    "Plan",
+    "PlanError",
+    "plan",
+    "refuse_what_is_not_offered",
+]
+
+BYPASS_ANNOTATION = "kaito.sh/bypass-resource-checks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """
+    Hold every decision about one Workspace.
+
+    Attributes:
+        preset: The model.
+        provisioner: Who brings the nodes.
+        node_count: Nodes, each with one replica of the model.
+        gpus_per_node: GPUs that a pod is given; 0 for a model that runs on a CPU.
+        instance_type: The machine asked for; none where the user left it open or brings nodes.
+        candidates: The machines that may be bought, the smallest first; one if it was named.
+        fit: The memory arithmetic.
+        disk_gib: Disk of a new node.
+        image: What the pod runs.
+        server_arguments: Flags of the server.
+        drain_seconds: How long a pod may take to finish its answers.
+        node_labels: The user's own labels, which nodes carry.
+        notes: What the manifest asks for and this operator has no use for.
+    """
+
+    preset: Preset
+    provisioner: NodeProvisioner
+    node_count: int
+    gpus_per_node: int
+    instance_type: str | None
+    candidates: tuple[str, ...]
+    fit: MemoryFit
+    disk_gib: int
+    image: str
+    server_arguments: tuple[str, ...]
+    drain_seconds: int
+    node_labels: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def plan(workspace: Workspace, preset: Preset, settings: Settings) -> Plan:
+    """
+    Decide what a Workspace gets.
+
+    Raises:
+        PlanError: The Workspace asks for something that is not offered, or that cannot fit.
+    """
+    refuse_what_is_not_offered(workspace)
+    byo = settings.node_provisioner is NodeProvisioner.BYO
+    machines = hardware(workspace, preset, settings)
+    fit = memory_fit(preset, machines.gpu, machines.gpus, settings.cloud)
+    if fit.fits is False and BYPASS_ANNOTATION not in workspace.annotations:
+        asked = workspace.resource.instance_type
+        raise PlanError("MemoryDoesNotFit", f"resource.instanceType {asked}: {fit.sentence}")
+    drain = drain_seconds(preset, machines.gpu, machines.gpus)
+    return Plan(
+        preset=preset,
+        provisioner=settings.node_provisioner,
+        node_count=workspace.resource.count,
+        gpus_per_node=machines.gpus,
+        instance_type=workspace.resource.instance_type,
+        candidates=machines.candidates,
+        fit=fit,
+        disk_gib=preset.disk_gib,
+        image=image(workspace, preset, settings),
+        server_arguments=server_arguments(preset, fit, drain),
+        drain_seconds=drain,
+        node_labels=own_labels(workspace),
+        notes=_notes(workspace, byo=byo),
+    )
+
+
+def _notes(workspace: Workspace, *, byo: bool) -> tuple[str, ...]:
+    notes = []
+    if workspace.inference and workspace.inference.config:
+        notes.append(
+            f"inference.config {workspace.inference.config} tunes vLLM and has no effect here"
+        )
+    if workspace.resource.preferred_nodes:
+        notes.append(
+            "resource.preferredNodes has no effect: choose nodes by resource.labelSelector"
+        )
+    if byo and workspace.resource.instance_type:
+        notes.append("resource.instanceType buys nothing here: nodes are brought by you")
+    return tuple(notes)

@@ -1,0 +1,67 @@
+"""
+Say that a Workspace is well written but cannot be carried out, and which ones no preset could help.
+
+Must not import the other files of `plan`.
+"""
+
+from workspace_operator.api import Workspace
+
+RUNTIME_ANNOTATION = "kaito.sh/runtime"
+OFFERED_RUNTIME = "transformers"
+
+
+class PlanError(Exception):
+    """
+    Tell that a Workspace is well written but cannot be carried out.
+
+    Attributes:
+        reason: One word for programs.
+        message: Field, value and remedy in a sentence.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Keep the two parts."""
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+def refuse_what_is_not_offered(workspace: Workspace) -> None:
+    """
+    Refuse a Workspace that no preset could help; it may name none.
+
+    Raises:
+        PlanError: The Workspace asks for something that is not offered.
+    """
+    inference = workspace.inference
+    if inference is None:
+        raise PlanError(
+            "TuningNotOffered",
+            "tuning: this version serves models only; use inference.preset, "
+            "or tune elsewhere and serve the result as a preset",
+        )
+    if inference.preset is None:
+        raise PlanError(
+            "TemplateNotOffered",
+            "inference.template: this version serves presets only; use inference.preset, "
+            "or a Deployment of your own",
+        )
+    runtime = workspace.annotations.get(RUNTIME_ANNOTATION, OFFERED_RUNTIME)
+    if runtime != OFFERED_RUNTIME:
+        raise PlanError(
+            "RuntimeNotOffered",
+            f"annotation {RUNTIME_ANNOTATION}: {runtime!r} is not offered here; "
+            f"set it to {OFFERED_RUNTIME} or remove it",
+        )
+    if inference.adapters:
+        raise PlanError(
+            "AdaptersNotOffered",
+            f"inference.adapters: {len(inference.adapters)} given, and this version loads none; "
+            "merge them into the weights, or remove the field",
+        )
+    if workspace.resource.partition is not None:
+        raise PlanError(
+            "PartitionNotOffered",
+            f"resource.partition: mode {workspace.resource.partition.mode} is not offered; "
+            "remove it, and the model takes whole GPUs",
+        )

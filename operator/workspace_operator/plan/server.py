@@ -1,0 +1,62 @@
+"""
+Decide what runs on a node: which image, with which flags, and how long it may take to finish.
+
+Must not import the other files of `plan`.
+"""
+
+import math
+
+from model_presets.preset import Preset
+
+from workspace_operator.api import Workspace
+from workspace_operator.instance_types import Gpu
+from workspace_operator.memory_fit import MemoryFit, gpus_in_use
+from workspace_operator.settings import Settings
+
+MODEL_PORT = 5000
+
+# The server measures what is left beside the weights, and refuses a context that it cannot hold.
+SAFE_SHARE = 0.9
+
+# An answer of this length may be under way when a pod is told to go.
+DRAIN_TOKENS = 2048
+# A decode step reads all weights once; a busy batch and the cache make it slower than the memory
+# alone.
+DRAIN_SLOWNESS = 2.0
+DRAIN_SECONDS = range(30, 301)
+
+
+def image(workspace: Workspace, preset: Preset, settings: Settings) -> str:
+    """Return what the pod runs: the user's own image, or that of the preset."""
+    asked = workspace.inference.preset if workspace.inference else None
+    options = asked.preset_options if asked else None
+    return (options.image if options else None) or settings.image_for(preset.name)
+
+
+def server_arguments(preset: Preset, fit: MemoryFit, drain_seconds: int) -> tuple[str, ...]:
+    """Return the flags of the server."""
+    arguments = (
+        f"--preset={preset.name}",
+        f"--port={MODEL_PORT}",
+        f"--drain-seconds={drain_seconds}",
+    )
+    if preset.sliding_window or fit.kv_tokens is None:
+        return arguments
+    safe = int(fit.kv_tokens * SAFE_SHARE)
+    if safe >= preset.context_length:
+        return arguments
+    return (*arguments, f"--max-model-len={safe}")
+
+
+def drain_seconds(preset: Preset, gpu: Gpu | None, gpus: int) -> int:
+    """
+    Return how long the longest answer that is under way takes.
+
+    Mistral 7B on an A10: 2,048 tokens x 14.5 GB / 600 GB/s x 2 = 99 s; on an A100 31 s.
+    """
+    if gpu is None:
+        return DRAIN_SECONDS.start
+    used = max(1, gpus_in_use(preset, gpus))
+    step = preset.weight_bytes / used / gpu.bandwidth_bytes_per_second
+    seconds = math.ceil(DRAIN_TOKENS * step * DRAIN_SLOWNESS)
+    return min(max(seconds, DRAIN_SECONDS.start), DRAIN_SECONDS.stop - 1)
