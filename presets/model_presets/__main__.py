@@ -33,8 +33,11 @@ def build_parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="one line per preset")
     show = commands.add_parser("show", help="all that the catalog says of one preset, as YAML")
     show.add_argument("preset")
-    tiny = commands.add_parser("make-tiny", help="make the weights of tiny-mistral from a seed")
+    tiny = commands.add_parser("make-tiny", help="make the weights of a tiny model from a seed")
     tiny.add_argument("directory", type=Path)
+    tiny.add_argument(
+        "--preset", default="tiny-mistral", choices=("tiny-mistral", "tiny-mixtral"), dest="name"
+    )
     tiny.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes (0)")
     fetch = commands.add_parser(
         "download", help="fetch the weights at the pinned revision, or make them from their seed"
@@ -80,7 +83,7 @@ def run(parsed: argparse.Namespace, catalog: Catalog) -> None:
             content["aliases"] = list(content["aliases"])
             say(yaml.safe_dump(content, sort_keys=False, width=100).rstrip())
         case "make-tiny":
-            make_tiny(parsed.directory, parsed.seed)
+            make_tiny(parsed.directory, parsed.seed, name=parsed.name)
         case "download":
             fetch(catalog.get(parsed.preset), parsed.directory, parsed.source)
         case "lock":
@@ -98,7 +101,7 @@ def fetch(preset: Preset, directory: Path, source: Path | None) -> None:
     if source is not None:
         copy_folder(preset, source, directory)
     elif preset.seed is not None:
-        make_tiny(directory, preset.seed)
+        make_tiny(directory, preset.seed, name=preset.name)
     else:
         download(
             preset,

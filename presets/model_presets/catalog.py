@@ -18,6 +18,7 @@ import yaml
 from model_presets.preset import InvalidPreset, Preset, parse_preset
 
 BUILT_IN = Path(__file__).parent
+TEMPLATE_SUFFIX = ".jinja"
 
 
 class UnknownPreset(LookupError):
@@ -113,7 +114,20 @@ def read_preset(path: Path) -> Preset:
         raise InvalidPreset(path, "(file)", error.reason, "save it as UTF-8") from error
     except yaml.YAMLError as error:
         raise InvalidPreset(path, "(file)", str(error), "mend the YAML") from error
-    return parse_preset(raw, path)
+    return parse_preset(_with_chat_template(raw, path), path)
+
+
+def _with_chat_template(raw: object, path: Path) -> object:
+    """Put the text in place of a template's file name: several models write the same format."""
+    name = raw.get("chat_template") if isinstance(raw, dict) else None
+    if not (isinstance(raw, dict) and isinstance(name, str) and name.endswith(TEMPLATE_SUFFIX)):
+        return raw
+    for folder in (path.parent, BUILT_IN):
+        if "/" not in name and (folder / name).is_file():
+            return {**raw, "chat_template": (folder / name).read_text(encoding="utf-8").rstrip()}
+    built_in = ", ".join(sorted(each.name for each in BUILT_IN.glob(f"*{TEMPLATE_SUFFIX}")))
+    remedy = f"no such file beside the preset; built in are: {built_in}"
+    raise InvalidPreset(path, "chat_template", name, remedy)
 
 
 def _values(preset: Preset, key: str) -> tuple[str, ...]:

@@ -63,6 +63,8 @@ class Preset:
         heads: Query heads.
         kv_heads: Key and value heads (grouped-query attention).
         head_dim: Width of one head.
+        experts: Feed-forward parts of a layer among which a router chooses; none for one part.
+        experts_per_token: How many of them see one token; none for one part.
         vocab_size: Tokens.
         context_length: Longest prompt plus answer that the model was trained for, tokens.
         sliding_window: How far back a layer looks, tokens; none for the whole context.
@@ -93,6 +95,8 @@ class Preset:
     heads: int
     kv_heads: int
     head_dim: int
+    experts: int | None
+    experts_per_token: int | None
     vocab_size: int
     context_length: int
     sliding_window: int | None
@@ -220,6 +224,16 @@ _RULES: tuple[tuple[str, Callable[[Preset], bool], str], ...] = (
         "gpu_memory_gib",
         lambda p: (p.gpu_memory_gib > 0) == (p.gpu_count > 0) and p.gpu_memory_gib >= 0,
         "must be above 0 with GPUs, and 0 without",
+    ),
+    (
+        "experts",
+        lambda p: (p.experts is None) == (p.experts_per_token is None),
+        "write experts and experts_per_token together, or neither",
+    ),
+    (
+        "experts_per_token",
+        lambda p: p.experts is None or 0 < (p.experts_per_token or 0) <= p.experts,
+        "must lie between 1 and experts",
     ),
     ("kv_heads", lambda p: p.heads % p.kv_heads == 0, "must divide heads"),
     (

@@ -1,9 +1,9 @@
 """
-Make a Mistral that fits anywhere, so that everything can be tried without a GPU or a model hub.
+Make a model that fits anywhere, so that everything can be tried without a GPU or a model hub.
 
-The result is a real Mistral in the hub's file layout: grouped-query attention, a sliding window, a
-byte-fallback BPE tokenizer, weights as two safetensors shards with an index. Only its size differs
-from the 7B model's, so whatever loads one loads the other. It learns one page of text by heart, so
+The result is a real Mistral (or Mixtral) in the hub's file layout: grouped-query attention, a
+sliding window (or experts), a byte-fallback BPE tokenizer, weights as safetensors shards with an
+index. Only its size differs from the real one's, so whatever loads one loads the other. It learns one page of text by heart, so
 that its answers are words; it knows nothing.
 
 The same seed gives the same bytes on the same kind of CPU and the same version of torch: one
@@ -23,7 +23,7 @@ from model_presets.preset import Preset
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from transformers import MistralForCausalLM
+    from transformers import PreTrainedModel
 
 LESSONS = Path(__file__).with_name("tiny_lessons.txt")
 SPECIAL = ("<unk>", "<s>", "</s>")  # ids 0, 1, 2, as in Mistral's own tokenizer
@@ -39,17 +39,20 @@ class Lesson:
     answer: str
 
 
-def make_tiny(directory: Path, seed: int = 0, *, steps: int = 400) -> None:
+def make_tiny(
+    directory: Path, seed: int = 0, *, steps: int = 400, name: str = "tiny-mistral"
+) -> None:
     """
-    Write a tiny Mistral into a folder, in the hub's file layout.
+    Write a tiny model into a folder, in the hub's file layout.
 
     Args:
         directory: Where to write; made when it is missing.
         seed: The same seed gives the same bytes.
+        name: The preset that says its shape: one that is made from a seed.
         steps: Training steps, about 0.06 s each on one core; 0 leaves the weights random, for
             tests that need no words.
     """
-    preset = load_catalog().get("tiny-mistral")
+    preset = load_catalog().get(name)
     directory.mkdir(parents=True, exist_ok=True)
     tokenizer = _train_tokenizer(preset)
     with _repeatable(seed):
@@ -134,29 +137,39 @@ def _samples(tokenizer: "Tokenizer") -> list[list[int]]:
     return [list(tokenizer.encode(text).ids) for text in texts]
 
 
-def _new_model(preset: Preset) -> "MistralForCausalLM":
-    from transformers import MistralConfig, MistralForCausalLM  # noqa: PLC0415 - see above
-
-    return MistralForCausalLM(
-        MistralConfig(
-            vocab_size=preset.vocab_size,
-            hidden_size=preset.hidden_size,
-            intermediate_size=preset.intermediate_size,
-            num_hidden_layers=preset.layers,
-            num_attention_heads=preset.heads,
-            num_key_value_heads=preset.kv_heads,
-            head_dim=preset.head_dim,
-            max_position_embeddings=preset.context_length,
-            sliding_window=preset.sliding_window,
-            rms_norm_eps=1e-5,
-            use_cache=True,
-            bos_token_id=1,
-            eos_token_id=2,
-        )
+def _new_model(preset: Preset) -> "PreTrainedModel":
+    from transformers import (  # noqa: PLC0415 - see above
+        MistralConfig,
+        MistralForCausalLM,
+        MixtralConfig,
+        MixtralForCausalLM,
     )
 
+    shape = {
+        "vocab_size": preset.vocab_size,
+        "hidden_size": preset.hidden_size,
+        "intermediate_size": preset.intermediate_size,
+        "num_hidden_layers": preset.layers,
+        "num_attention_heads": preset.heads,
+        "num_key_value_heads": preset.kv_heads,
+        "head_dim": preset.head_dim,
+        "max_position_embeddings": preset.context_length,
+        "sliding_window": preset.sliding_window,
+        "rms_norm_eps": 1e-5,
+        "use_cache": True,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    if preset.experts is None:
+        return MistralForCausalLM(MistralConfig(**shape))
+    experts = {
+        "num_local_experts": preset.experts,
+        "num_experts_per_tok": preset.experts_per_token,
+    }
+    return MixtralForCausalLM(MixtralConfig(**shape, **experts))
 
-def _teach(model: "MistralForCausalLM", samples: list[list[int]], seed: int, steps: int) -> None:
+
+def _teach(model: "PreTrainedModel", samples: list[list[int]], seed: int, steps: int) -> None:
     """Train on the page until it is known by heart: AdamW, a cosine from 4e-3 down to 0."""
     import torch  # noqa: PLC0415 - see above
 
@@ -177,7 +190,7 @@ def _teach(model: "MistralForCausalLM", samples: list[list[int]], seed: int, ste
     model.train(mode=False)
 
 
-def _write_model(model: "MistralForCausalLM", directory: Path) -> None:
+def _write_model(model: "PreTrainedModel", directory: Path) -> None:
     import torch  # noqa: PLC0415 - see above
 
     torch.nn.Module.to(model, torch.bfloat16)

@@ -13,6 +13,15 @@ from model_presets.preset import InvalidPreset, Preset, parse_preset
 
 CATALOG = load_catalog()
 EXAMPLE: dict[str, Any] = yaml.safe_load((BUILT_IN / "mistral-7b-instruct.yaml").read_text())
+NAMES = (
+    "mistral-7b",
+    "mistral-7b-instruct",
+    "mistral-7b-instruct-v0.2",
+    "mixtral-8x7b",
+    "mixtral-8x7b-instruct",
+    "tiny-mistral",
+    "tiny-mixtral",
+)
 HERE = Path("preset.yaml")
 
 
@@ -32,9 +41,9 @@ def test_the_proposals_model_stands_as_proposed() -> None:
 
 
 def test_all_presets_are_there() -> None:
-    assert CATALOG.names() == ("mistral-7b", "mistral-7b-instruct", "tiny-mistral")
+    assert CATALOG.names() == NAMES
     assert [preset.name for preset in CATALOG] == list(CATALOG.names())
-    assert len(CATALOG) == 3
+    assert len(CATALOG) == len(NAMES)
 
 
 @pytest.mark.parametrize("preset", list(CATALOG), ids=lambda preset: preset.name)
@@ -52,6 +61,9 @@ def test_file_name_is_the_presets_name_and_repeats_nothing(preset: Preset) -> No
         ("mistralai/Mistral-7B-Instruct-v0.1", "mistral-7b-instruct"),
         ("mistralai/mistral-7b-instruct-v0.1", "mistral-7b-instruct"),
         ("mistralai/Mistral-7B-v0.1", "mistral-7b"),
+        ("mistralai/MISTRAL-7b-instruct-v0.2", "mistral-7b-instruct-v0.2"),
+        ("mistralai/Mixtral-8x7B-v0.1", "mixtral-8x7b"),
+        ("Mixtral-8x7B-Instruct-v0.1", "mixtral-8x7b-instruct"),
         (" tiny-mistral ", "tiny-mistral"),
     ],
 )
@@ -63,7 +75,7 @@ def test_a_model_answers_to_name_alias_and_hub_id_in_any_case(asked: str, meant:
     ("asked", "nearest"),
     [
         ("mistral-7b-instuct", "mistral-7b-instruct"),
-        ("mistralai/Mistral-7B-Instruct-v0.3", "mistral-7b-instruct"),
+        ("mistralai/Mistral-7B-Instruct-v0.3", "mistral-7b-instruct-v0.2"),
         ("tiny", None),
         ("falcon-40b", None),
         ("", None),
@@ -113,6 +125,9 @@ def test_a_preset_is_frozen() -> None:
         ({"sliding_window": 0}, "sliding_window", "between 1 and context_length"),
         ({"sliding_window": 9000}, "sliding_window", "between 1 and context_length"),
         ({"seed": 3}, "seed", "revision is the seed"),
+        ({"experts": 8}, "experts", "together, or neither"),
+        ({"experts_per_token": 2}, "experts", "together, or neither"),
+        ({"experts": 2, "experts_per_token": 3}, "experts_per_token", "between 1 and experts"),
     ],
 )
 def test_a_wrong_value_is_refused_with_file_key_value_and_remedy(
@@ -158,6 +173,22 @@ def extra(folder: Path, **changes: object) -> Path:
     own = {**EXAMPLE, "name": name, "aliases": [], "repo": f"own/{name}", **changes}
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(own))
     return folder
+
+
+def test_a_chat_template_may_be_a_file_beside_the_preset_or_a_built_in_one(tmp_path: Path) -> None:
+    (tmp_path / "own.jinja").write_text("{{ messages }}\n")
+    extra(tmp_path, name="one", chat_template="own.jinja")
+    catalog = load_catalog(extra(tmp_path, name="two", chat_template="mistral-v1.jinja"))
+    assert catalog.get("one").chat_template == "{{ messages }}"
+    assert catalog.get("two").chat_template == CATALOG.get("tiny-mistral").chat_template
+
+
+@pytest.mark.parametrize("name", ["no-such.jinja", "../own.jinja", "/etc/own.jinja"])
+def test_a_chat_template_that_is_no_file_of_ours_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path.parent / "own.jinja").write_text("{{ messages }}")
+    with pytest.raises(InvalidPreset, match=r"mistral-v1\.jinja") as caught:
+        load_catalog(extra(tmp_path, chat_template=name))
+    assert caught.value.key == "chat_template"
 
 
 def test_an_extra_folder_adds_presets(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ def test_list_has_a_line_per_preset(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(load_catalog().names())
     assert "1 GPU, 16 GiB" in lines[1]
-    assert " CPU " in lines[2]
+    assert "2 GPU, 160 GiB" in lines[3]
+    assert " CPU " in lines[-1]
 
 
 @pytest.mark.parametrize("name", load_catalog().names())
@@ -26,6 +27,9 @@ def test_show_prints_what_the_file_says(name: str, capsys: pytest.CaptureFixture
     assert main(["show", name]) == 0
     shown = yaml.safe_load(capsys.readouterr().out)
     written = yaml.safe_load((BUILT_IN / f"{name}.yaml").read_text())
+    if template := written.get("chat_template"):
+        written["chat_template"] = (BUILT_IN / template).read_text().rstrip()
+    written = {key: value for key, value in written.items() if value is not None}
     assert {key: value for key, value in shown.items() if value is not None} == written
 
 
@@ -51,14 +55,20 @@ def test_the_steps_of_the_image_build_follow_each_other(
 def test_a_preset_with_a_seed_is_made_and_not_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[tuple[Path, int]] = []
+    made: list[tuple[Path, int, str]] = []
     monkeypatch.setattr(
-        "model_presets.__main__.make_tiny", lambda folder, seed: made.append((folder, seed))
+        "model_presets.__main__.make_tiny",
+        lambda folder, seed, *, name: made.append((folder, seed, name)),
     )
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # discard: nothing may ask it
     assert main(["download", "tiny-mistral", str(tmp_path)]) == 0
     assert main(["make-tiny", str(tmp_path), "--seed", "7"]) == 0
-    assert made == [(tmp_path, 0), (tmp_path, 7)]
+    assert main(["make-tiny", str(tmp_path), "--preset", "tiny-mixtral"]) == 0
+    assert made == [
+        (tmp_path, 0, "tiny-mistral"),
+        (tmp_path, 7, "tiny-mistral"),
+        (tmp_path, 0, "tiny-mixtral"),
+    ]
 
 
 @pytest.mark.parametrize(

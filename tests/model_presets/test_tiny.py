@@ -83,6 +83,19 @@ def test_transformers_loads_it_and_it_knows_its_page_by_heart(taught: Path) -> N
     assert known >= 0.9 * len(read_lessons())
 
 
+def test_a_tiny_mixtral_is_one_to_whoever_loads_it(tmp_path: Path) -> None:
+    preset = load_catalog().get("tiny-mixtral")
+    make_tiny(tmp_path, steps=0, name="tiny-mixtral")
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    assert index["metadata"]["total_size"] == preset.weight_bytes
+    # The names that the hub's Mixtral has, one tensor per expert.
+    assert "model.layers.3.block_sparse_moe.experts.3.w2.weight" in index["weight_map"]
+    model: Any = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert type(model).__name__ == "MixtralForCausalLM"
+    assert model.config.num_experts_per_tok == preset.experts_per_token
+    assert sum(value.numel() for value in model.parameters()) == preset.parameters
+
+
 def test_every_character_has_tokens(taught: Path) -> None:
     tokenizer: Any = AutoTokenizer.from_pretrained(taught)
     assert len(tokenizer) == PRESET.vocab_size
@@ -94,7 +107,9 @@ def test_every_character_has_tokens(taught: Path) -> None:
         assert tokenizer.decode(ids, skip_special_tokens=True) == text
 
 
-@pytest.mark.parametrize("name", ["mistral-7b-instruct", "tiny-mistral"])
+@pytest.mark.parametrize(
+    "name", [preset.name for preset in load_catalog() if preset.chat_template is not None]
+)
 def test_the_chat_template_writes_the_v01_format(taught: Path, name: str) -> None:
     tokenizer: Any = AutoTokenizer.from_pretrained(taught)
     template = load_catalog().get(name).chat_template
