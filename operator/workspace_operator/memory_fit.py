@@ -62,7 +62,9 @@ def gpus_in_use(preset: Preset, gpus: int) -> int:
     return gpus if preset.gpu_count > 1 else min(gpus, 1)
 
 
-def memory_fit(preset: Preset, gpu: Gpu | None, gpus: int, cloud: str) -> MemoryFit:
+def memory_fit(
+    preset: Preset, gpu: Gpu | None, gpus: int, cloud: str, context: int | None = None
+) -> MemoryFit:
     """
     Compare a model with the GPUs of one node.
 
@@ -71,11 +73,12 @@ def memory_fit(preset: Preset, gpu: Gpu | None, gpus: int, cloud: str) -> Memory
         gpu: The kind of GPU; none where it is not known, or where there is none.
         gpus: How many of them the pod is given.
         cloud: Where to look for a machine that fits, if this one does not.
+        context: Tokens of one request that the user insists on; none for what there is room for.
     """
     used = gpus_in_use(preset, gpus)
     usable = used * gpu.usable_bytes if gpu is not None and used else None
     overhead = used * RUNTIME_OVERHEAD_BYTES
-    required = required_tokens(preset)
+    required = required_tokens(preset, context)
     kv_tokens = None
     fits = None
     if usable is not None:
@@ -90,31 +93,33 @@ def memory_fit(preset: Preset, gpu: Gpu | None, gpus: int, cloud: str) -> Memory
         required_tokens=required,
         kv_tokens=kv_tokens,
         fits=fits,
-        sentence=_sentence(preset, gpu, used, kv_tokens, cloud),
+        sentence=_sentence(preset, gpu, used, kv_tokens, _Asked(cloud=cloud, context=context)),
     )
 
 
-def required_tokens(preset: Preset) -> int:
+def required_tokens(preset: Preset, context: int | None = None) -> int:
     """Return how many tokens one request at full length keeps."""
-    longest = min(preset.context_length, SHORTEST_CONTEXT_TOKENS)
+    longest = context or min(preset.context_length, SHORTEST_CONTEXT_TOKENS)
     return min(preset.sliding_window or longest, longest)
 
 
-def fitting_types(preset: Preset, cloud: str) -> tuple[InstanceType, ...]:
+def fitting_types(
+    preset: Preset, cloud: str, context: int | None = None
+) -> tuple[InstanceType, ...]:
     """Return a cloud's machines that hold the model, the smallest first."""
     return tuple(
         machine
         for machine in of_cloud(cloud)
-        if machine.gpu_count >= preset.gpu_count and _holds(preset, machine)
+        if machine.gpu_count >= preset.gpu_count and _holds(preset, machine, context)
     )
 
 
-def _holds(preset: Preset, machine: InstanceType) -> bool:
+def _holds(preset: Preset, machine: InstanceType, context: int | None) -> bool:
     used = gpus_in_use(preset, machine.gpu_count)
     needed = (
         preset.weight_bytes
         + used * RUNTIME_OVERHEAD_BYTES
-        + required_tokens(preset) * preset.kv_bytes_per_token
+        + required_tokens(preset, context) * preset.kv_bytes_per_token
     )
     return _computes(preset, machine.gpu) and needed <= used * machine.gpu.usable_bytes
 
@@ -123,7 +128,17 @@ def _computes(preset: Preset, gpu: Gpu | None) -> bool:
     return gpu is None or gpu.bfloat16 or preset.dtype != "bfloat16"
 
 
-def _sentence(preset: Preset, gpu: Gpu | None, used: int, kv_tokens: int | None, cloud: str) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """Hold what a remedy has to satisfy."""
+
+    cloud: str
+    context: int | None
+
+
+def _sentence(
+    preset: Preset, gpu: Gpu | None, used: int, kv_tokens: int | None, asked: _Asked
+) -> str:
     weights = _gib(preset.weight_bytes)
     if not used:
         return f"{preset.name} needs no GPU: {weights} of weights in the node's memory"
@@ -135,19 +150,21 @@ def _sentence(preset: Preset, gpu: Gpu | None, used: int, kv_tokens: int | None,
     have = f"{used} x {gpu.name} with {_gib(used * gpu.usable_bytes)} usable"
     if not _computes(preset, gpu):
         return f"{have} cannot compute in {preset.dtype}, which {preset.name} needs" + _remedy(
-            preset, cloud
+            preset, asked
         )
     sum_ = f"{weights} of weights and {_gib(used * RUNTIME_OVERHEAD_BYTES)} for the runtime"
-    if kv_tokens < required_tokens(preset):
+    required = required_tokens(preset, asked.context)
+    if kv_tokens < required:
         return (
             f"{have} cannot hold {preset.name}: {sum_} leave room for {kv_tokens:,} tokens, "
-            f"one request needs {required_tokens(preset):,}" + _remedy(preset, cloud)
+            f"one request needs {required:,}" + _remedy(preset, asked)
         )
     return f"{have} holds {preset.name}: {sum_} leave room for {kv_tokens:,} tokens"
 
 
-def _remedy(preset: Preset, cloud: str) -> str:
-    fitting = [machine.name for machine in fitting_types(preset, cloud)[:3]]
+def _remedy(preset: Preset, asked: _Asked) -> str:
+    found = fitting_types(preset, asked.cloud, asked.context)
+    fitting = [machine.name for machine in found[:3]]
     if not fitting:
         return f"; use a GPU with at least {preset.gpu_memory_gib} GB that computes in BF16"
     return f"; use resource.instanceType {' or '.join(fitting)}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from workspace_operator.api import Workspace, WorkspaceStatus
 from workspace_operator.cluster import Cluster, Gone, Kind, Manifest
-from workspace_operator.cluster.kinds import DEPLOYMENT, NODE, NODE_CLAIM, POD, SERVICE
+from workspace_operator.cluster.kinds import CONFIG_MAP, DEPLOYMENT, NODE, NODE_CLAIM, POD, SERVICE
 from workspace_operator.last_words import LastWords
 from workspace_operator.model_probe import ModelProbe, by_readiness
 from workspace_operator.objects.metadata import (
@@ -62,6 +62,19 @@ class Observer:
             answers=answers,
             last_words=self.last_words.of(_remembered(status)),
         )
+
+    async def config(self, workspace: Workspace) -> Manifest | None:
+        """
+        Return the ConfigMap that tunes the server, or None where none is named or none is there.
+
+        It is read by its name in every pass, and never watched: rights to list and watch would let
+        the operator read every ConfigMap of the cluster, of which it needs the few that are named.
+        So an edit is noticed at the next look, which `requeue_after_seconds` sets.
+        """
+        name = workspace.inference.config if workspace.inference else None
+        if not name:
+            return None
+        return await self.cluster.find(CONFIG_MAP, name, workspace.namespace)
 
     async def _claims_and_nodes(
         self, owner: Identity, status: WorkspaceStatus, workspace: Workspace | None

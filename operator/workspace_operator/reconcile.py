@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from model_presets.catalog import Catalog, UnknownPreset
+from model_presets.preset import Preset
 
 from workspace_operator.api import FINALIZER, InvalidSpec, Workspace, parse
 from workspace_operator.api.parse import parse_status
@@ -31,7 +32,15 @@ from workspace_operator.metrics import Metrics
 from workspace_operator.objects import desired_objects
 from workspace_operator.objects.metadata import Identity
 from workspace_operator.observe import Observer, claim_selector
-from workspace_operator.plan import Plan, PlanError, plan, refuse_what_is_not_offered
+from workspace_operator.plan import (
+    UNTUNED,
+    InferenceConfig,
+    Plan,
+    PlanError,
+    plan,
+    read_config,
+    refuse_what_is_not_offered,
+)
 from workspace_operator.reporter import Reporter
 from workspace_operator.settings import Settings
 from workspace_operator.snapshot import Snapshot
@@ -98,7 +107,7 @@ class Reconciler:
 
     async def _bring_closer(self, key: Key, body: Manifest, workspace: Workspace) -> float:
         now = self.clock()
-        outcome = self._decide(workspace)
+        outcome = self._decide(workspace, await self.observer.config(workspace))
         owner = _identity(body)
         snapshot = await self.observer.observe(owner, workspace.status, workspace)
         refusal = None
@@ -112,11 +121,13 @@ class Reconciler:
             raise refusal
         return requeue_after_seconds(status, now, self.settings)
 
-    def _decide(self, workspace: Workspace) -> Outcome:
+    def _decide(self, workspace: Workspace, config_map: Manifest | None) -> Outcome:
         """Plan, or say why there is no plan."""
         try:
             refuse_what_is_not_offered(workspace)
-            return plan(workspace, self.catalog.get(_preset_name(workspace)), self.settings)
+            preset = self.catalog.get(_preset_name(workspace))
+            config = _config(workspace, config_map, preset)
+            return plan(workspace, preset, self.settings, config)
         except (PlanError, UnknownPreset) as problem:
             return problem
 
@@ -173,7 +184,7 @@ class Reconciler:
             workspace = parse(body)
         except InvalidSpec:
             return
-        outcome = self._decide(workspace)
+        outcome = self._decide(workspace, await self.observer.config(workspace))
         await self.reporter.write(key, body, report(workspace, outcome, snapshot, self.clock()))
 
     async def _collect_orphans(self, key: Key) -> None:
@@ -199,6 +210,13 @@ def _identity(body: Manifest) -> Identity:
 
 def _finalizers(body: Manifest) -> tuple[str, ...]:
     return tuple(body["metadata"].get("finalizers") or ())
+
+
+def _config(workspace: Workspace, config_map: Manifest | None, preset: Preset) -> InferenceConfig:
+    name = workspace.inference.config if workspace.inference else None
+    if not name:
+        return UNTUNED
+    return read_config(name, workspace.namespace, config_map, preset)
 
 
 def _preset_name(workspace: Workspace) -> str:

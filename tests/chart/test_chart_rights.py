@@ -106,7 +106,12 @@ async def live(plane: ControlPlane, kubeconfig: Path) -> None:
     service = f"/api/v1/namespaces/{namespace}/services/{NAME}"
     async with play(plane) as world, operator(kubeconfig):
         metadata = {"name": NAME, "namespace": namespace}
-        await world.api.create(workspaces, INFERENCE | {"metadata": metadata})
+        config = {"metadata": metadata, "data": {"inference_config.yaml": "server: {}"}}
+        await world.api.create(f"/api/v1/namespaces/{namespace}/configmaps", config)
+        inference = INFERENCE["inference"] | {"config": NAME}
+        await world.api.create(
+            workspaces, INFERENCE | {"metadata": metadata, "inference": inference}
+        )
         await until(world.api, workspace, succeeded)
         await world.api.delete(service)
         await until(world.api, service, lambda found: found is not None)

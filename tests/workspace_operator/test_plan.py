@@ -222,8 +222,9 @@ def test_the_users_image_takes_the_place_of_the_operators() -> None:
 
 
 def test_fields_without_effect_are_named() -> None:
-    made = workspace(inference={"preset": {"name": "mistral-7b-instruct"}, "config": "vllm-flags"})
-    assert any("vllm-flags" in note for note in planned(made).notes)
+    selector = {"matchLabels": {"apps": "mistral"}}
+    made = workspace(resource={"labelSelector": selector, "preferredNodes": ["node-1"]})
+    assert any("resource.preferredNodes" in note for note in planned(made).notes)
 
 
 @pytest.mark.parametrize("cloud", ["azure", "aws", "gcp"])

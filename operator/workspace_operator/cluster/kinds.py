@@ -42,6 +42,7 @@ NODE = Kind(api_version="v1", kind="Node", plural="nodes", namespaced=False)
 POD = Kind(api_version="v1", kind="Pod", plural="pods")
 SERVICE = Kind(api_version="v1", kind="Service", plural="services")
 DEPLOYMENT = Kind(api_version="apps/v1", kind="Deployment", plural="deployments")
+CONFIG_MAP = Kind(api_version="v1", kind="ConfigMap", plural="configmaps")
 JOB = Kind(api_version="batch/v1", kind="Job", plural="jobs")
 NETWORK_POLICY = Kind(
     api_version="networking.k8s.io/v1", kind="NetworkPolicy", plural="networkpolicies"
@@ -58,6 +59,7 @@ KINDS: dict[tuple[str, str], Kind] = {
         POD,
         SERVICE,
         DEPLOYMENT,
+        CONFIG_MAP,
         JOB,
         NETWORK_POLICY,
         EVENT,

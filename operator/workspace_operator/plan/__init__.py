@@ -18,6 +18,12 @@ from model_presets.preset import Preset
 
 from workspace_operator.api import Workspace
 from workspace_operator.memory_fit import MemoryFit, memory_fit
+from workspace_operator.plan.config import (
+    DRAIN_SECONDS,
+    MAX_MODEL_LEN,
+    InferenceConfig,
+    read_config,
+)
 from workspace_operator.plan.hardware import hardware, own_labels
 from workspace_operator.plan.refusal import (
     OFFERED_RUNTIME,
@@ -25,7 +31,13 @@ from workspace_operator.plan.refusal import (
     PlanError,
     refuse_what_is_not_offered,
 )
-from workspace_operator.plan.server import MODEL_PORT, drain_seconds, image, server_arguments
+from workspace_operator.plan.server import (
+    MODEL_PORT,
+    drain_seconds,
+    image,
+    longest_context,
+    server_arguments,
+)
 from workspace_operator.settings import NodeProvisioner, Settings
 
 __all__ = [
@@ -33,13 +45,17 @@ __all__ = [
     "MODEL_PORT",
     "OFFERED_RUNTIME",
     "RUNTIME_ANNOTATION",
+    "UNTUNED",
+    "InferenceConfig",
     "Plan",
     "PlanError",
     "plan",
+    "read_config",
     "refuse_what_is_not_offered",
 ]
 
 BYPASS_ANNOTATION = "kaito.sh/bypass-resource-checks"
+UNTUNED = InferenceConfig()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,21 +94,32 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
-def plan(workspace: Workspace, preset: Preset, settings: Settings) -> Plan:
+def plan(
+    workspace: Workspace,
+    preset: Preset,
+    settings: Settings,
+    config: InferenceConfig = UNTUNED,
+) -> Plan:
     """
     Decide what a Workspace gets.
+
+    Args:
+        workspace: What the user wrote.
+        preset: The model.
+        settings: The administrator's choices.
+        config: What the user tunes, from `read_config`.
 
     Raises:
         PlanError: The Workspace asks for something that is not offered, or that cannot fit.
     """
     refuse_what_is_not_offered(workspace)
     byo = settings.node_provisioner is NodeProvisioner.BYO
-    machines = hardware(workspace, preset, settings)
-    fit = memory_fit(preset, machines.gpu, machines.gpus, settings.cloud)
-    if fit.fits is False and BYPASS_ANNOTATION not in workspace.annotations:
-        asked = workspace.resource.instance_type
-        raise PlanError("MemoryDoesNotFit", f"resource.instanceType {asked}: {fit.sentence}")
-    drain = drain_seconds(preset, machines.gpu, machines.gpus)
+    context = config.values.get(MAX_MODEL_LEN)
+    machines = hardware(workspace, preset, settings, context)
+    fit = memory_fit(preset, machines.gpu, machines.gpus, settings.cloud, context)
+    if BYPASS_ANNOTATION not in workspace.annotations:
+        _check_fit(workspace, preset, fit, config)
+    drain = config.values.get(DRAIN_SECONDS, drain_seconds(preset, machines.gpu, machines.gpus))
     return Plan(
         preset=preset,
         provisioner=settings.node_provisioner,
@@ -103,19 +130,31 @@ def plan(workspace: Workspace, preset: Preset, settings: Settings) -> Plan:
         fit=fit,
         disk_gib=preset.disk_gib,
         image=image(workspace, preset, settings),
-        server_arguments=server_arguments(preset, fit, drain),
+        server_arguments=server_arguments(preset, fit, drain, config),
         drain_seconds=drain,
         node_labels=own_labels(workspace),
-        notes=_notes(workspace, byo=byo),
+        notes=(*config.notes, *_notes(workspace, byo=byo)),
     )
+
+
+def _check_fit(
+    workspace: Workspace, preset: Preset, fit: MemoryFit, config: InferenceConfig
+) -> None:
+    """Refuse a model that does not fit, and a context that does not fit beside it."""
+    longest = longest_context(preset, fit)
+    context = config.values.get(MAX_MODEL_LEN)
+    too_long = context is not None and longest is not None and context > longest
+    if context is not None and (too_long or fit.fits is False):
+        less = f"; or write at most {longest}" if longest else ""
+        sentence = f"{config.where(MAX_MODEL_LEN)} does not fit: {fit.sentence}{less}"
+        raise PlanError("ConfigDoesNotFit", sentence)
+    if fit.fits is False:
+        asked = workspace.resource.instance_type
+        raise PlanError("MemoryDoesNotFit", f"resource.instanceType {asked}: {fit.sentence}")
 
 
 def _notes(workspace: Workspace, *, byo: bool) -> tuple[str, ...]:
     notes = []
-    if workspace.inference and workspace.inference.config:
-        notes.append(
-            f"inference.config {workspace.inference.config} tunes vLLM and has no effect here"
-        )
     if workspace.resource.preferred_nodes:
         notes.append(
             "resource.preferredNodes has no effect: choose nodes by resource.labelSelector"

@@ -34,9 +34,17 @@ class Hardware:
     gpus: int
 
 
-def hardware(workspace: Workspace, preset: Preset, settings: Settings) -> Hardware:
+def hardware(
+    workspace: Workspace, preset: Preset, settings: Settings, context: int | None = None
+) -> Hardware:
     """
     Decide which machines come into question.
+
+    Args:
+        workspace: What the user wrote.
+        preset: The model.
+        settings: The administrator's choices.
+        context: Tokens of one request that the user insists on.
 
     Raises:
         PlanError: None is named and none fits.
@@ -46,7 +54,7 @@ def hardware(workspace: Workspace, preset: Preset, settings: Settings) -> Hardwa
     machine = find(asked) if asked else None
     candidates: tuple[str, ...] = (asked,) if asked else ()
     if not (byo or asked):
-        fitting = _fitting(preset, settings)
+        fitting = _fitting(preset, settings, context)
         candidates = tuple(each.name for each in fitting)
         machine = fitting[0] if fitting else None
     return Hardware(
@@ -65,7 +73,7 @@ def own_labels(workspace: Workspace) -> dict[str, str]:
     }
 
 
-def _fitting(preset: Preset, settings: Settings) -> tuple[InstanceType, ...]:
+def _fitting(preset: Preset, settings: Settings, context: int | None) -> tuple[InstanceType, ...]:
     """
     Return the machines to choose from where the user left it open.
 
@@ -74,7 +82,7 @@ def _fitting(preset: Preset, settings: Settings) -> tuple[InstanceType, ...]:
     """
     if preset.gpu_count == 0:
         return ()
-    fitting = fitting_types(preset, settings.cloud)
+    fitting = fitting_types(preset, settings.cloud, context)
     if not fitting:
         raise PlanError(
             "NoInstanceTypeFits",

@@ -1,7 +1,7 @@
 """
 Decide what runs on a node: which image, with which flags, and how long it may take to finish.
 
-Must not import the other files of `plan`.
+Must not import the other files of `plan` but the config.
 """
 
 import math
@@ -11,6 +11,8 @@ from model_presets.preset import Preset
 from workspace_operator.api import Workspace
 from workspace_operator.instance_types import Gpu
 from workspace_operator.memory_fit import MemoryFit, gpus_in_use
+from workspace_operator.plan.config import DRAIN_SECONDS as DRAIN_KEY
+from workspace_operator.plan.config import MAX_MODEL_LEN, RANGES, InferenceConfig
 from workspace_operator.settings import Settings
 
 MODEL_PORT = 5000
@@ -33,19 +35,25 @@ def image(workspace: Workspace, preset: Preset, settings: Settings) -> str:
     return (options.image if options else None) or settings.image_for(preset.name)
 
 
-def server_arguments(preset: Preset, fit: MemoryFit, drain_seconds: int) -> tuple[str, ...]:
-    """Return the flags of the server."""
-    arguments = (
-        f"--preset={preset.name}",
-        f"--port={MODEL_PORT}",
-        f"--drain-seconds={drain_seconds}",
-    )
+def server_arguments(
+    preset: Preset, fit: MemoryFit, drain_seconds: int, config: InferenceConfig
+) -> tuple[str, ...]:
+    """Return the flags of the server; what the user tunes comes last."""
+    flags = {"preset": preset.name, "port": MODEL_PORT, DRAIN_KEY: drain_seconds}
+    longest = longest_context(preset, fit)
+    if longest is not None and longest < preset.context_length:
+        flags[MAX_MODEL_LEN] = longest
+    for key in RANGES:
+        if key in config.values:
+            flags[key] = config.values[key]
+    return tuple(f"--{name}={value}" for name, value in flags.items())
+
+
+def longest_context(preset: Preset, fit: MemoryFit) -> int | None:
+    """Return the longest request that surely fits; none where a window or nobody knows the end."""
     if preset.sliding_window or fit.kv_tokens is None:
-        return arguments
-    safe = int(fit.kv_tokens * SAFE_SHARE)
-    if safe >= preset.context_length:
-        return arguments
-    return (*arguments, f"--max-model-len={safe}")
+        return None
+    return int(fit.kv_tokens * SAFE_SHARE)
 
 
 def drain_seconds(preset: Preset, gpu: Gpu | None, gpus: int) -> int:

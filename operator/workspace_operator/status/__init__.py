@@ -46,6 +46,9 @@ READY_PHASE = "Ready"
 WATCHED_PHASES = frozenset({"StartingServer", "LoadingWeights", "WarmingUp", "Probing"})
 WATCHED_SECONDS = 2.0
 SOONEST_SECONDS = 0.5
+# What is wrong with a ConfigMap, whose correction no event tells: look often.
+CONFIG_REASONS = "Config"
+CONFIG_SECONDS = 10.0
 
 
 def report(
@@ -95,6 +98,9 @@ def requeue_after_seconds(status: WorkspaceStatus, now: datetime, settings: Sett
         longest = float(settings.probe_interval_seconds)
     elif status.phase in WATCHED_PHASES:
         longest = WATCHED_SECONDS
+    fits = status.condition(conditions.PLAN_FITS)
+    if fits is not None and fits.reason.startswith(CONFIG_REASONS):
+        longest = min(longest, CONFIG_SECONDS)
     due = next_attempt_at(status.node_attempts)
     if due is not None:
         longest = min(longest, (due - now).total_seconds())
