@@ -1,8 +1,9 @@
 """
 Offer the catalog and the weights to a shell and to the image build.
 
-The one place of this package that reads the environment: HF_ENDPOINT and HF_TOKEN, as
-huggingface_hub names them. Exit codes: 0; 1 with one sentence on stderr; 2 for a wrong call.
+The one place of this package that reads the environment: HF_ENDPOINT, HF_TOKEN and HF_TOKEN_PATH
+(a file with the token, such as a mounted Secret), as huggingface_hub names them. Exit codes: 0; 1
+with one sentence on stderr; 2 for a wrong call.
 """
 
 import argparse
@@ -15,8 +16,16 @@ import yaml
 
 from model_presets.catalog import Catalog, UnknownPreset, load_catalog
 from model_presets.convert import convert
-from model_presets.download import DownloadFailed, copy_folder, download
-from model_presets.lock import WrongWeights, make_lock, read_lock, verify, write_lock
+from model_presets.download import copy_folder, download
+from model_presets.hub import DownloadFailed, lock_from_hub
+from model_presets.lock import (
+    WrongWeights,
+    make_lock,
+    read_lock,
+    read_lock_file,
+    verify,
+    write_lock,
+)
 from model_presets.preset import InvalidPreset, Preset
 from model_presets.tiny import make_tiny
 
@@ -51,13 +60,26 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="take them from this folder: a hub's cache, or the files themselves",
     )
-    for name, purpose in (
-        ("lock", "convert pickled shards where there are any, then write the lock file"),
-        ("verify", "compare every byte with the lock file"),
-    ):
-        command = commands.add_parser(name, help=purpose)
-        command.add_argument("preset")
-        command.add_argument("directory", type=Path)
+    fetch.add_argument(
+        "--lock",
+        dest="expected",
+        type=Path,
+        metavar="FILE",
+        help="fetch exactly the files of this lock (see `lock --from-hub`)",
+    )
+    locks = commands.add_parser(
+        "lock", help="convert pickled shards where there are any, then write the lock file"
+    )
+    locks.add_argument("preset")
+    locks.add_argument("directory", type=Path, help="folder of weights; with --from-hub, the file")
+    locks.add_argument(
+        "--from-hub",
+        action="store_true",
+        help="ask the hub for sizes and SHA-256 of the pinned revision; fetch no weights",
+    )
+    check = commands.add_parser("verify", help="compare every byte with the lock file")
+    check.add_argument("preset")
+    check.add_argument("directory", type=Path)
     return parser
 
 
@@ -74,29 +96,32 @@ def main(arguments: list[str]) -> int:
 
 def run(parsed: argparse.Namespace, catalog: Catalog) -> None:
     """Do what one command asks for."""
+    if parsed.command == "list":
+        for each in catalog:
+            say(one_line(each))
+        return
+    if parsed.command == "make-tiny":
+        make_tiny(parsed.directory, parsed.seed, name=parsed.name)
+        return
+    preset = catalog.get(parsed.preset)
     match parsed.command:
-        case "list":
-            for preset in catalog:
-                say(one_line(preset))
         case "show":
-            content = asdict(catalog.get(parsed.preset))
+            content = asdict(preset)
             content["aliases"] = list(content["aliases"])
             say(yaml.safe_dump(content, sort_keys=False, width=100).rstrip())
-        case "make-tiny":
-            make_tiny(parsed.directory, parsed.seed, name=parsed.name)
         case "download":
-            fetch(catalog.get(parsed.preset), parsed.directory, parsed.source)
+            fetch(preset, parsed.directory, parsed.source, parsed.expected)
         case "lock":
-            lock(catalog.get(parsed.preset), parsed.directory)
+            (ask_for_lock if parsed.from_hub else lock)(preset, parsed.directory)
         case "verify":
             known = read_lock(parsed.directory)
-            verify(parsed.directory, known, catalog.get(parsed.preset))
+            verify(parsed.directory, known, preset)
             say(f"{len(known.files)} files, {known.total_bytes} bytes: {known.digest}")
         case unknown:
             raise AssertionError(f"{unknown}: a command without a case")
 
 
-def fetch(preset: Preset, directory: Path, source: Path | None) -> None:
+def fetch(preset: Preset, directory: Path, source: Path | None, expected: Path | None) -> None:
     """Bring the weights from where they are: a folder, a seed or the hub."""
     if source is not None:
         copy_folder(preset, source, directory)
@@ -107,9 +132,33 @@ def fetch(preset: Preset, directory: Path, source: Path | None) -> None:
             preset,
             directory,
             endpoint=os.environ.get("HF_ENDPOINT"),  # noqa: TID251 - this is a __main__
-            token=os.environ.get("HF_TOKEN"),  # noqa: TID251 - the same
+            token=hub_token(),
+            expected=read_lock_file(expected) if expected else None,
             report=say,
         )
+
+
+def hub_token() -> str | None:
+    """Return who comes: HF_TOKEN, or what the file named by HF_TOKEN_PATH holds."""
+    path = os.environ.get("HF_TOKEN_PATH")  # noqa: TID251 - this is a __main__
+    if path:
+        return Path(path).read_text(encoding="utf-8").strip()
+    return os.environ.get("HF_TOKEN")  # noqa: TID251 - the same
+
+
+def ask_for_lock(preset: Preset, path: Path) -> None:
+    """Write what a download must bring, as the hub states it."""
+    if preset.seed is not None:
+        raise DownloadFailed(f"{preset.name}: made from a seed; no hub knows it")
+    known = lock_from_hub(
+        preset,
+        endpoint=os.environ.get("HF_ENDPOINT"),  # noqa: TID251 - this is a __main__
+        token=hub_token(),
+        report=say,
+    )
+    path.write_text(known.text, encoding="utf-8")
+    pickled = f", {len(known.converted_from)} pickled shards" if known.converted_from else ""
+    say(f"{path}: {len(known.files)} files, {known.total_bytes} bytes{pickled}")
 
 
 def lock(preset: Preset, directory: Path) -> None:

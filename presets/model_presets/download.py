@@ -1,51 +1,38 @@
 """
 Bring the files of one pinned revision from a model hub, or from a folder, and nothing else.
 
-Fourteen gigabytes over a network that fails now and then: what arrived is kept and continued, a
-failure that may pass is tried again, one that cannot (no such revision, no access) is not. The
-revision is named for every file, config and tokenizer included; the list of files comes from that
-revision too, and the sizes and hashes that the hub states are held against what arrived.
+Fourteen gigabytes over a network that fails now and then: several files come at once, what arrived
+is kept and continued, and the first failure that cannot pass stops the rest. The revision is named
+for every file, config and tokenizer included, and nothing counts as there before its size and hash
+are those that the hub, or a lock from an earlier day, has stated.
 
 huggingface_hub is imported where it is used: the operator's image carries this file without it.
 """
 
 import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
-from threading import Event, Thread
-from typing import TYPE_CHECKING, TypeVar
 
-from model_presets.lock import WrongWeights, hash_files, is_wanted
+from model_presets.hub import (
+    DownloadFailed,
+    RemoteFile,
+    Report,
+    attempt,
+    check_blob,
+    chosen_names,
+    fetch,
+    list_files,
+    named,
+    open_hub,
+)
+from model_presets.lock import Lock, WrongWeights, hash_files
 from model_presets.preset import Preset
+from model_presets.progress import Meter, folder_bytes, gigabytes, reporting
 
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
-
-ATTEMPTS = 6
-FIRST_WAIT_SECONDS = 1.0
-REPORT_SECONDS = 5.0
-FINAL_STATUSES = {401, 403, 404, 410}
-PICKLED_PREFIX = "pytorch_model"
-
-Report = Callable[[str], None]
-Result = TypeVar("Result")
-
-
-class DownloadFailed(Exception):
-    """Say which file of which revision could not be had, and why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteFile:
-    """Hold what the hub says of one file; `sha256` only of the large ones."""
-
-    path: str
-    size: int
-    sha256: str | None
+# More do not fill a line that four do not fill, and each holds a connection of the hub.
+PARALLEL_FILES = 4
 
 
 def download(
@@ -54,6 +41,7 @@ def download(
     *,
     endpoint: str | None = None,
     token: str | None = None,
+    expected: Lock | None = None,
     report: Report = print,
 ) -> None:
     """
@@ -64,22 +52,35 @@ def download(
         directory: Where to; made when it is missing. What a cut-off run left there is continued.
         endpoint: Address of the hub; none for the public one.
         token: For a repository that asks who comes.
+        expected: A lock of the same revision: exactly its files are fetched and must match it.
         report: Takes the lines of progress.
 
     Raises:
-        DownloadFailed: after `ATTEMPTS` tries of one file, or at once where trying is no use.
-        WrongWeights: when a file that arrived is not the one that the hub described.
+        DownloadFailed: after several tries of one file, or at once where trying is no use.
+        WrongWeights: when a file that arrived is not the one that the hub or the lock describes.
     """
-    from huggingface_hub import HfApi  # noqa: PLC0415 - see the module's docstring
-
-    api = HfApi(endpoint=endpoint, token=token or False)
-    files = _attempt(lambda: list_files(api, preset), f"{preset.repo} at {preset.revision}", report)
+    api = open_hub(endpoint, token)
+    files = attempt(lambda: list_files(api, preset), named(preset), report)
+    if expected is not None:
+        files = _only_expected(files, expected, preset)
     total = sum(file.size for file in files)
-    report(f"{preset.repo} at {preset.revision}: {len(files)} files, {_gigabytes(total)}")
-    _refuse_full_disk(directory, total - _folder_bytes(directory))
-    with _progress(directory, total, report):
-        for file in files:
-            _attempt(partial(_fetch, api, preset, file, directory), file.path, report)
+    report(f"{named(preset)}: {len(files)} files, {gigabytes(total)}")
+    have = folder_bytes(directory)
+    _refuse_full_disk(directory, total - have)
+    meter = Meter(total_bytes=total, have_bytes=have)
+    with reporting(meter, report):
+        _fetch_all(
+            [
+                partial(
+                    attempt,
+                    partial(fetch, api, preset, file.path, directory, meter.progress_class()),
+                    file.path,
+                    report,
+                )
+                for file in sorted(files, key=lambda file: -file.size)
+            ],
+            meter,
+        )
     shutil.rmtree(directory / ".cache", ignore_errors=True)
     _compare(directory, files)
 
@@ -102,87 +103,49 @@ def copy_folder(preset: Preset, source: Path, directory: Path) -> None:
     if not (source / "config.json").is_file():
         raise DownloadFailed(f"{source}: no config.json; give the folder of {preset.repo}")
     directory.mkdir(parents=True, exist_ok=True)
-    for name in _chosen([path.name for path in source.iterdir() if path.is_file()]):
+    for name in chosen_names([path.name for path in source.iterdir() if path.is_file()]):
         shutil.copyfile(source / name, directory / name)  # follows the cache's links to its blobs
 
 
-def list_files(api: "HfApi", preset: Preset) -> list[RemoteFile]:
-    """List the files of the pinned revision that a server needs, as the hub describes them."""
-    info = api.model_info(preset.repo, revision=preset.revision, files_metadata=True)
-    if info.sha != preset.revision:
-        raise DownloadFailed(f"{preset.repo}: asked for {preset.revision}, the hub gave {info.sha}")
-    known = {
-        sibling.rfilename: RemoteFile(
-            path=sibling.rfilename,
-            size=sibling.size or 0,
-            sha256=sibling.lfs.sha256 if sibling.lfs else None,
-        )
-        for sibling in info.siblings or ()
-    }
-    return [known[name] for name in _chosen(list(known))]
+def _fetch_all(fetches: Iterable[partial[None]], meter: Meter) -> None:
+    """Run several at once; the first failure stops those that run and those that wait."""
+    with ThreadPoolExecutor(PARALLEL_FILES, thread_name_prefix="download") as pool:
+        running = [pool.submit(each) for each in fetches]
+        wait(running, return_when=FIRST_EXCEPTION)
+        failed = next((each for each in running if each.done() and each.exception()), None)
+        if failed is not None:
+            meter.stop()
+            pool.shutdown(wait=True, cancel_futures=True)
+            failed.result()
 
 
-def _chosen(names: list[str]) -> list[str]:
-    """Choose config, tokenizer and safetensors; pickled shards only where there are no others."""
-    wanted = sorted(name for name in names if is_wanted(name))
-    if any(name.endswith(".safetensors") for name in wanted):
-        return wanted
-    pickled = sorted(
-        name
-        for name in names
-        if name.startswith(PICKLED_PREFIX) and name.endswith((".bin", ".bin.index.json"))
-    )
-    if not any(name.endswith(".bin") for name in pickled):
+def _only_expected(files: list[RemoteFile], expected: Lock, preset: Preset) -> list[RemoteFile]:
+    """Take the lock's word for names, sizes and hashes; the hub must have just these."""
+    if (expected.repo, expected.revision) != (preset.repo, preset.revision):
         raise DownloadFailed(
-            "neither *.safetensors nor pytorch_model*.bin; check repo and revision"
+            f"the lock is of {expected.repo} at {expected.revision}, the preset pins "
+            f"{named(preset)}; write the lock again"
         )
-    return [name for name in wanted if not name.endswith(".safetensors.index.json")] + pickled
-
-
-def _fetch(api: "HfApi", preset: Preset, file: RemoteFile, directory: Path) -> None:
-    api.hf_hub_download(
-        preset.repo, file.path, revision=preset.revision, local_dir=directory, token=api.token
-    )
-
-
-def _attempt(action: Callable[[], Result], what: str, report: Report) -> Result:
-    """Do something that a network may spoil, again and again with a doubling wait."""
-    import httpx2  # noqa: PLC0415 - huggingface_hub's client, and as optional
-
-    wait_seconds = FIRST_WAIT_SECONDS
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return action()
-        except (httpx2.HTTPError, OSError) as error:
-            if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
-                raise DownloadFailed(f"{what}: {error}") from error
-            status = getattr(getattr(error, "response", None), "status_code", None)
-            if status in FINAL_STATUSES:
-                raise DownloadFailed(f"{what}: {_remedy(status)} ({error})") from error
-            if attempt == ATTEMPTS:
-                raise DownloadFailed(f"{what}: {ATTEMPTS} attempts; the last: {error}") from error
-            report(f"{what}: {error}; again in {wait_seconds:.0f} s")
-            time.sleep(wait_seconds)
-            wait_seconds *= 2
-    raise AssertionError("unreachable")
-
-
-def _remedy(status: int) -> str:
-    if status in (401, 403):
-        return f"HTTP {status}: no access; accept the model's terms and give a token (HF_TOKEN)"
-    return f"HTTP {status}: not there; check repo and revision of the preset, and the endpoint"
+    offered = {file.path: file for file in files}
+    wanted = (*expected.files, *expected.converted_from)
+    missing = sorted({file.path for file in wanted} - offered.keys())
+    if missing:
+        raise DownloadFailed(f"{', '.join(missing)}: in the lock, but not at {named(preset)}")
+    return [RemoteFile(path=file.path, size=file.size, sha256=file.sha256) for file in wanted]
 
 
 def _compare(directory: Path, files: list[RemoteFile]) -> None:
-    """Hold what arrived against what the hub described."""
+    """Hold what arrived against what was stated."""
     for file in files:
         path = directory / file.path
         if path.stat().st_size != file.size:
-            raise WrongWeights(path, f"{path.stat().st_size} bytes, the hub said {file.size}")
-    large = {file.path: file.sha256 for file in files if file.sha256 is not None}
-    for found in hash_files(directory, [directory / name for name in large]):
-        if found.sha256 != large[found.path]:
-            why = f"SHA-256 {found.sha256}, the hub said {large[found.path]}; fetch it again"
+            raise WrongWeights(path, f"{path.stat().st_size} bytes, expected {file.size}")
+        if file.sha256 is None:
+            check_blob(directory, file)
+    stated = {file.path: file.sha256 for file in files if file.sha256 is not None}
+    for found in hash_files(directory, [directory / name for name in stated]):
+        if found.sha256 != stated[found.path]:
+            why = f"SHA-256 {found.sha256}, expected {stated[found.path]}; fetch it again"
             raise WrongWeights(directory / found.path, why)
 
 
@@ -191,43 +154,5 @@ def _refuse_full_disk(directory: Path, missing_bytes: int) -> None:
     free = shutil.disk_usage(directory).free
     if free < missing_bytes:
         raise DownloadFailed(
-            f"{directory}: {_gigabytes(free)} free, {_gigabytes(missing_bytes)} to come; make room"
+            f"{directory}: {gigabytes(free)} free, {gigabytes(missing_bytes)} to come; make room"
         )
-
-
-@contextmanager
-def _progress(directory: Path, total: int, report: Report) -> Iterator[None]:
-    """Report bytes, speed and time left now and then, from what lies on the disk."""
-    done = Event()
-    begun_at = time.monotonic()
-    begun_with = _folder_bytes(directory)
-
-    def watch() -> None:
-        while not done.wait(REPORT_SECONDS):
-            have = _folder_bytes(directory)
-            speed = (have - begun_with) / (time.monotonic() - begun_at)
-            left = f"{(total - have) / speed:.0f} s left" if speed > 0 else "waiting"
-            report(f"{_gigabytes(have)} of {_gigabytes(total)}, {speed / 1e6:.1f} MB/s, {left}")
-
-    watcher = Thread(target=watch, name="download-progress", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-    report(f"{_gigabytes(_folder_bytes(directory))} in {time.monotonic() - begun_at:.1f} s")
-
-
-def _folder_bytes(directory: Path) -> int:
-    sizes = 0
-    for path in directory.rglob("*"):
-        try:
-            sizes += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:  # a part that was renamed meanwhile
-            continue
-    return sizes
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.2f} GB"

@@ -122,7 +122,16 @@ def read_lock(directory: Path) -> Lock:
     Raises:
         WrongWeights: when there is none, or it is none of ours.
     """
-    path = directory / LOCK_NAME
+    return read_lock_file(directory / LOCK_NAME)
+
+
+def read_lock_file(path: Path) -> Lock:
+    """
+    Read a lock from wherever it is kept.
+
+    Raises:
+        WrongWeights: when there is none, or it is none of ours.
+    """
     try:
         raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if raw["version"] != LOCK_VERSION:

@@ -3,8 +3,8 @@ Make a model that fits anywhere, so that everything can be tried without a GPU o
 
 The result is a real Mistral (or Mixtral) in the hub's file layout: grouped-query attention, a
 sliding window (or experts), a byte-fallback BPE tokenizer, weights as safetensors shards with an
-index. Only its size differs from the real one's, so whatever loads one loads the other. It learns one page of text by heart, so
-that its answers are words; it knows nothing.
+index. Only its size differs from the real one's, so whatever loads one loads the other. It learns
+one page of text by heart, so that its answers are words; it knows nothing.
 
 The same seed gives the same bytes on the same kind of CPU and the same version of torch: one
 thread, seeded draws, no clock. torch, transformers and tokenizers are imported where they are used,
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model_presets.catalog import load_catalog
 from model_presets.preset import Preset
@@ -145,7 +145,7 @@ def _new_model(preset: Preset) -> "PreTrainedModel":
         MixtralForCausalLM,
     )
 
-    shape = {
+    shape: dict[str, Any] = {
         "vocab_size": preset.vocab_size,
         "hidden_size": preset.hidden_size,
         "intermediate_size": preset.intermediate_size,
@@ -162,7 +162,7 @@ def _new_model(preset: Preset) -> "PreTrainedModel":
     }
     if preset.experts is None:
         return MistralForCausalLM(MistralConfig(**shape))
-    experts = {
+    experts: dict[str, Any] = {
         "num_local_experts": preset.experts,
         "num_experts_per_tok": preset.experts_per_token,
     }

@@ -23,7 +23,10 @@ class Hub:
     revision: str
     files: dict[str, bytes]
     lies: dict[str, str] = field(default_factory=dict)  # path -> SHA-256 that it claims
+    described: dict[str, bytes] = field(default_factory=dict)  # path -> what the commit says it is
     status_once: dict[str, int] = field(default_factory=dict)  # path -> answer, once
+    retry_after: str | None = None  # header of these answers
+    token: str | None = None  # what a request must carry, where it is set
     cut_once: set[str] = field(default_factory=set)  # paths of which the first answer is cut
     status: int | None = None  # answer to everything
     asked: Counter[str] = field(default_factory=Counter)
@@ -35,7 +38,7 @@ class Hub:
             {
                 "rfilename": name,
                 "size": len(content),
-                "blobId": hashlib.sha1(content, usedforsecurity=False).hexdigest(),
+                "blobId": self.blob_id(name),
                 **(
                     {"lfs": {"sha256": self.sha256(name), "size": len(content), "pointerSize": 1}}
                     if name.endswith((".safetensors", ".bin"))
@@ -45,6 +48,11 @@ class Hub:
             for name, content in self.files.items()
         ]
         return json.dumps({"id": self.repo, "sha": self.revision, "siblings": siblings}).encode()
+
+    def blob_id(self, name: str) -> str:
+        content = self.described.get(name, self.files[name])
+        header = f"blob {len(content)}\0".encode()
+        return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
 
     def sha256(self, name: str) -> str:
         return self.lies.get(name, hashlib.sha256(self.files[name]).hexdigest())
@@ -69,6 +77,8 @@ class HubHandler(BaseHTTPRequestHandler):
         name = path.removeprefix(resolve)
         if self.hub.status is not None:
             self.send(self.hub.status, b"", body=body)
+        elif self.hub.token and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+            self.send(401, b"", body=body)
         elif path == f"/api/models/{self.hub.repo}/revision/{self.hub.revision}":
             self.send(200, self.hub.describe(), body=body)
         elif path.startswith(resolve) and name in self.hub.files:
@@ -78,7 +88,8 @@ class HubHandler(BaseHTTPRequestHandler):
 
     def send_file(self, name: str, *, body: bool) -> None:
         if body and name in self.hub.status_once:
-            self.send(self.hub.status_once.pop(name), b"", body=body)
+            later = {"Retry-After": self.hub.retry_after} if self.hub.retry_after else None
+            self.send(self.hub.status_once.pop(name), b"", later, body=body)
             return
         content = self.hub.files[name]
         headers = {

@@ -1,16 +1,25 @@
 """The shape in each preset against the modules that transformers builds from it."""
 
+from typing import Any
+
 import pytest
 import torch
 from model_presets.catalog import load_catalog
 from model_presets.preset import Preset
-from transformers import AutoModelForCausalLM, MistralConfig, MixtralConfig, PreTrainedConfig
+from transformers import (
+    MistralConfig,
+    MistralForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    PreTrainedConfig,
+)
 
 CATALOG = load_catalog()
+MODELS: dict[str, Any] = {"mistral": MistralForCausalLM, "mixtral": MixtralForCausalLM}
 
 
 def config(preset: Preset) -> PreTrainedConfig:
-    shape = {
+    shape: dict[str, Any] = {
         "vocab_size": preset.vocab_size,
         "hidden_size": preset.hidden_size,
         "intermediate_size": preset.intermediate_size,
@@ -23,15 +32,17 @@ def config(preset: Preset) -> PreTrainedConfig:
     if preset.family == "mistral":
         return MistralConfig(**shape)
     assert preset.family == "mixtral"
-    return MixtralConfig(
-        **shape, num_local_experts=preset.experts, num_experts_per_tok=preset.experts_per_token
-    )
+    experts: dict[str, Any] = {
+        "num_local_experts": preset.experts,
+        "num_experts_per_tok": preset.experts_per_token,
+    }
+    return MixtralConfig(**shape, **experts)
 
 
 @pytest.mark.parametrize("preset", list(CATALOG), ids=lambda preset: preset.name)
 def test_parameters_and_bytes_are_those_of_the_modules(preset: Preset) -> None:
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config(preset))
+        model = MODELS[preset.family](config(preset))
     dtype: torch.dtype = getattr(torch, preset.dtype)
     parameters = sum(value.numel() for value in model.parameters())
     assert parameters == preset.parameters

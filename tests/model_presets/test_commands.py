@@ -6,7 +6,7 @@ import pytest
 import yaml
 from model_presets.__main__ import main
 from model_presets.catalog import BUILT_IN, load_catalog
-from model_presets.lock import LOCK_NAME, read_lock
+from model_presets.lock import LOCK_NAME, read_lock, read_lock_file
 
 from tests.model_hub import Hub, serving
 
@@ -52,6 +52,26 @@ def test_the_steps_of_the_image_build_follow_each_other(
     assert read_lock(tmp_path / "again").digest == digest
 
 
+def test_a_lock_from_the_hub_holds_a_later_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("hf_canary\n")
+    monkeypatch.setenv("HF_TOKEN_PATH", str(token))
+    files = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": b"weights"}
+    lock, weights = str(tmp_path / "lock.json"), str(tmp_path / "weights")
+    with serving(
+        Hub(repo=PRESET.repo, revision=PRESET.revision, files=files, token="hf_canary")  # noqa: S106 - nobody's
+    ) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        assert main(["lock", PRESET.name, lock, "--from-hub"]) == 0
+        assert main(["download", PRESET.name, weights, "--lock", lock]) == 0
+    assert main(["lock", PRESET.name, weights]) == 0
+    assert read_lock_file(tmp_path / "lock.json") == read_lock(tmp_path / "weights")
+    spoken = capsys.readouterr()
+    assert "hf_canary" not in spoken.out + spoken.err
+
+
 def test_a_preset_with_a_seed_is_made_and_not_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +98,8 @@ def test_a_preset_with_a_seed_is_made_and_not_fetched(
         (["--extra", "/nowhere", "list"], "not a folder"),
         (["verify", "tiny-mistral", "/nowhere"], "missing"),
         (["lock", "tiny-mistral", "/nowhere"], "/nowhere"),
+        (["lock", "tiny-mistral", "/nowhere", "--from-hub"], "no hub knows it"),
+        (["download", "mistral-7b", "/nowhere", "--lock", "/no/lock.json"], "missing"),
         (["download", "mistral-7b", "/nowhere-else", "--from", "/nowhere"], "no config.json"),
     ],
 )

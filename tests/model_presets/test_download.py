@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from model_presets import download as module
+from model_presets import hub as asking
+from model_presets import progress
 from model_presets.catalog import load_catalog
-from model_presets.download import DownloadFailed, copy_folder, download
-from model_presets.lock import WrongWeights
+from model_presets.download import copy_folder, download
+from model_presets.hub import DownloadFailed, lock_from_hub
+from model_presets.lock import LockedFile, WrongWeights
 
 from tests.model_hub import Hub, serving
 
@@ -47,7 +49,7 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(asking, "FIRST_WAIT_SECONDS", 0.0)
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _seconds: None)
 
 
@@ -112,14 +114,110 @@ def test_a_hub_that_stays_down_is_given_up(hub: Hub, tmp_path: Path) -> None:
     lines: list[str] = []
     with pytest.raises(DownloadFailed, match="6 attempts"):
         download(PRESET, tmp_path, endpoint=hub.endpoint, report=lines.append)
-    assert len([line for line in lines if "again in" in line]) == module.ATTEMPTS - 1
+    assert len([line for line in lines if "again in" in line]) == asking.ATTEMPTS - 1
 
 
 def test_bytes_that_are_not_the_described_ones_are_refused(hub: Hub, tmp_path: Path) -> None:
     hub.lies = {SHARD: "0" * 64}
-    with pytest.raises(WrongWeights, match="the hub said 0000") as caught:
+    with pytest.raises(WrongWeights, match="expected 0000") as caught:
         download(PRESET, tmp_path, endpoint=hub.endpoint, report=lambda _line: None)
     assert caught.value.path == tmp_path / SHARD
+
+
+def test_a_small_file_of_another_revision_is_refused(hub: Hub, tmp_path: Path) -> None:
+    hub.described = {"tokenizer_config.json": b"{} "}
+    with pytest.raises(DownloadFailed, match=r"tokenizer_config\.json.*another revision"):
+        download(PRESET, tmp_path, endpoint=hub.endpoint, report=lambda _line: None)
+
+
+def test_a_hub_that_asks_for_patience_is_given_it(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("model_presets.hub.time.sleep", waits.append)
+    hub.status_once = {SHARD: 503}
+    hub.retry_after = "17"
+    download(PRESET, tmp_path, endpoint=hub.endpoint, report=lambda _line: None)
+    assert 17.0 in waits
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [({}, 0), ({"Retry-After": "3"}, 3), ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, 0)],
+)
+def test_only_a_number_of_seconds_is_heeded(headers: dict[str, str], seconds: float) -> None:
+    assert asking.retry_after_seconds(headers) == seconds
+
+
+def test_the_first_failure_that_cannot_pass_stops_the_rest(hub: Hub, tmp_path: Path) -> None:
+    hub.status_once = {SHARD: 404}
+    with pytest.raises(DownloadFailed, match=SHARD):
+        download(PRESET, tmp_path, endpoint=hub.endpoint, report=lambda _line: None)
+
+
+def test_a_stopped_meter_ends_a_file_at_its_next_chunk() -> None:
+    meter = progress.Meter(total_bytes=10)
+    bar = meter.progress_class()(total=10, name="file")
+    bar.update(4)
+    assert meter.have_bytes == 4
+    meter.progress_class()(desc="file: downloading bytes").update(3)  # the same bytes again
+    assert meter.have_bytes == 4
+    meter.stop()
+    with pytest.raises(progress.Stopped):
+        bar.update(1)
+    assert meter.have_bytes == 4
+
+
+def test_a_gated_repository_opens_to_a_token(hub: Hub, tmp_path: Path) -> None:
+    canary = "hf_canary"
+    hub.token = canary
+    with pytest.raises(DownloadFailed, match="HF_TOKEN_PATH") as caught:
+        download(PRESET, tmp_path, endpoint=hub.endpoint, report=lambda _line: None)
+    assert canary not in str(caught.value)
+    download(PRESET, tmp_path, endpoint=hub.endpoint, token=canary, report=lambda _line: None)
+    assert contents(tmp_path) == WANTED
+
+
+def test_a_lock_from_the_hub_describes_all_and_fetches_no_weights(hub: Hub, tmp_path: Path) -> None:
+    lock = lock_from_hub(PRESET, endpoint=hub.endpoint, report=lambda _line: None)
+    assert {file.path: file.size for file in lock.files} == {
+        name: len(content) for name, content in WANTED.items()
+    }
+    assert not [each for each in hub.asked if "GET" in each and each.endswith(".safetensors")]
+
+    hub.files["added_tokens.json"] = b"{}"  # not in the lock: not fetched
+    download(PRESET, tmp_path, endpoint=hub.endpoint, expected=lock, report=lambda _line: None)
+    assert contents(tmp_path) == WANTED
+
+
+def test_a_lock_of_pickled_shards_says_what_must_be_converted(hub: Hub) -> None:
+    for name in [name for name in hub.files if name.endswith(".safetensors")]:
+        del hub.files[name]
+    lock = lock_from_hub(PRESET, endpoint=hub.endpoint, report=lambda _line: None)
+    assert [file.path for file in lock.converted_from] == [
+        "pytorch_model-00001-of-00002.bin",
+        "pytorch_model-00002-of-00002.bin",
+        "pytorch_model.bin.index.json",
+    ]
+
+
+@pytest.mark.parametrize("name", ["config.json", SHARD])
+def test_a_hub_that_changed_its_mind_is_refused(hub: Hub, tmp_path: Path, name: str) -> None:
+    lock = lock_from_hub(PRESET, endpoint=hub.endpoint, report=lambda _line: None)
+    hub.files[name] = hub.files[name][:-1] + b"?"
+    with pytest.raises(WrongWeights, match="expected") as caught:
+        download(PRESET, tmp_path, endpoint=hub.endpoint, expected=lock, report=lambda _line: None)
+    assert caught.value.path == tmp_path / name
+
+
+def test_a_lock_that_does_not_belong_is_named(hub: Hub, tmp_path: Path) -> None:
+    lock = lock_from_hub(PRESET, endpoint=hub.endpoint, report=lambda _line: None)
+    more = replace(lock, files=(*lock.files, LockedFile(path="x.json", size=1, sha256="0" * 64)))
+    for wrong, words in ((more, "x.json: in the lock"), (replace(lock, repo="a/b"), "lock is of")):
+        with pytest.raises(DownloadFailed, match=words):
+            download(
+                PRESET, tmp_path, endpoint=hub.endpoint, expected=wrong, report=lambda _line: None
+            )
 
 
 def test_a_repository_without_weights_is_refused(hub: Hub, tmp_path: Path) -> None:
@@ -141,7 +239,7 @@ def test_a_full_disk_is_noticed_before_the_first_byte(
 def test_progress_tells_bytes_speed_and_time_left(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "REPORT_SECONDS", 0.001)
+    monkeypatch.setattr(progress, "REPORT_SECONDS", 0.001)
     lines: list[str] = []
     download(PRESET, tmp_path, endpoint=hub.endpoint, report=lines.append)
     assert any(" of " in line and "MB/s" in line for line in lines)
