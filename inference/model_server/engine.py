@@ -115,6 +115,11 @@ class Engine:
         """Longest prompt and answer together, in tokens."""
         return self._scheduler.limits.longest
 
+    @property
+    def vocabulary_size(self) -> int:
+        """Token ids that the model knows: all from 0 to below this."""
+        return self._runner.vocabulary_size
+
     def heartbeat_age_seconds(self) -> float:
         """Age of the thread's latest sign of life: grows while a step takes long or hangs."""
         return time.monotonic() - self._heartbeat
