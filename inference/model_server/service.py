@@ -16,7 +16,7 @@ from typing import Protocol
 
 from model_server import errors
 from model_server.chat_prompt import Turn
-from model_server.engine import EngineStatistics
+from model_server.engine_state import EngineStatistics
 from model_server.generation import Generator
 from model_server.lifecycle import Lifecycle, Phase
 from model_server.metrics import EngineLoad, Metrics
@@ -186,5 +186,10 @@ class Service:
         now = self.loaded.engine.statistics()
         usage = now.kv_blocks_used / now.kv_blocks_total if now.kv_blocks_total else 0.0
         return EngineLoad(
-            running=now.running, waiting=now.waiting, kv_usage=usage, preemptions=now.preemptions
+            running=now.running,
+            waiting=now.waiting,
+            kv_usage=usage,
+            preemptions=now.preemptions,
+            prefix_tokens_asked=now.prefix_tokens_asked,
+            prefix_tokens_found=now.prefix_tokens_found,
         )

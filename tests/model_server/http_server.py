@@ -16,7 +16,8 @@ import httpx
 from model_server.api_keys import ApiKeys
 from model_server.app import build_app, build_probe_app
 from model_server.chat_prompt import Turn, check_turns
-from model_server.engine import Engine, EngineLimits
+from model_server.engine import Engine
+from model_server.engine_state import EngineLimits
 from model_server.lifecycle import Lifecycle, ModelIdentity, Phase
 from model_server.metrics import Metrics
 from model_server.model_names import ModelNames

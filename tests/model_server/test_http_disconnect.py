@@ -8,7 +8,7 @@ from asyncio import StreamReader, StreamWriter
 
 import pytest
 from model_server.connection import Deadlines, GuardedConnection
-from model_server.engine import EngineLimits
+from model_server.engine_state import EngineLimits
 from model_server.uvicorn_config import Wire
 
 from tests.model_server.fake_runner import FakeRunner, Gate
