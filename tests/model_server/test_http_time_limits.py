@@ -6,7 +6,7 @@ import socket
 
 import pytest
 from model_server.batch import Batch
-from model_server.engine import EngineLimits
+from model_server.engine_state import EngineLimits
 from model_server.service import AnswerLimits
 
 from tests.model_server.fake_runner import FakeRunner, Gate
