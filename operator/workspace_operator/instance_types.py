@@ -56,8 +56,8 @@ def of_cloud(cloud: str) -> tuple[InstanceType, ...]:
     """Return a cloud's machines, those with the least GPU memory in total first."""
     known = (machine for machine in _TABLE.values() if machine.cloud == cloud)
     return tuple(
-        sorted(known, key=lambda machine: machine.gpu_count * machine.gpu.usable_bytes)
-    )  # the sort is stable: the table lists the smaller machine first
+        sorted(known, key=lambda machine: machine.gpu_count * machine.gpu.memory_gib)
+    )  # the sort is stable: the table lists the cheaper machine first
 
 
 def _read_table() -> dict[str, InstanceType]:

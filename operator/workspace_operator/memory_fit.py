@@ -107,21 +107,21 @@ def fitting_types(
     preset: Preset, cloud: str, context: int | None = None
 ) -> tuple[InstanceType, ...]:
     """Return a cloud's machines that hold the model, the smallest first."""
-    return tuple(
-        machine
-        for machine in of_cloud(cloud)
-        if machine.gpu_count >= preset.gpu_count and _holds(preset, machine, context)
-    )
+    return tuple(machine for machine in of_cloud(cloud) if holds(preset, machine, context))
 
 
-def _holds(preset: Preset, machine: InstanceType, context: int | None) -> bool:
+def holds(preset: Preset, machine: InstanceType, context: int | None = None) -> bool:
+    """Say whether a machine has the GPUs that a model needs, with enough memory."""
+    if machine.gpu_count < preset.gpu_count or not _computes(preset, machine.gpu):
+        return False
     used = gpus_in_use(preset, machine.gpu_count)
-    needed = (
-        preset.weight_bytes
-        + used * RUNTIME_OVERHEAD_BYTES
-        + required_tokens(preset, context) * preset.kv_bytes_per_token
-    )
-    return _computes(preset, machine.gpu) and needed <= used * machine.gpu.usable_bytes
+    return needed_bytes(preset, used, context) <= used * machine.gpu.usable_bytes
+
+
+def needed_bytes(preset: Preset, used: int, context: int | None = None) -> int:
+    """Return what a model takes of the memory of the GPUs that it is spread over."""
+    cache = required_tokens(preset, context) * preset.kv_bytes_per_token
+    return preset.weight_bytes + used * RUNTIME_OVERHEAD_BYTES + cache
 
 
 def _computes(preset: Preset, gpu: Gpu | None) -> bool:

@@ -7,9 +7,12 @@ They are there to be read in a review: a change of what the operator makes is a 
 from pathlib import Path
 
 import yaml
+from workspace_operator.api import Workspace
 from workspace_operator.objects.deployment import deployment
 from workspace_operator.objects.node_claim import node_claim
 from workspace_operator.objects.service import service
+from workspace_operator.objects.slots import Slot
+from workspace_operator.settings import Settings
 
 from tests.builders import AWS, BYO, SETTINGS, TINY, Manifest, planned, workspace
 
@@ -44,13 +47,19 @@ def golden_manifests() -> dict[str, Manifest]:
     )
     open_type = workspace(instance_type=None)
     return {
-        "node-claim-azure": node_claim(plain, planned(plain), SETTINGS, 0, 0),
-        "node-claim-aws-any-type": node_claim(open_type, planned(open_type, AWS), AWS, 1, 2),
+        "node-claim-azure": _claim(plain, SETTINGS, 0, 0),
+        "node-claim-aws-any-type": _claim(open_type, AWS, 1, 2),
         "service": service(plain),
         "service-load-balancer": service(rich),
         "deployment-mistral-7b": deployment(plain, planned(plain), SETTINGS),
         "deployment-byo-cpu": deployment(rich, planned(rich, BYO, TINY), BYO),
     }
+
+
+def _claim(made: Workspace, settings: Settings, ordinal: int, attempt: int) -> Manifest:
+    plan = planned(made, settings)
+    slot = Slot(ordinal=ordinal, attempt=attempt, instance_types=plan.candidates)
+    return node_claim(made, plan, settings, slot)
 
 
 def rendered(manifest: Manifest) -> str:

@@ -29,8 +29,9 @@ async def running() -> AsyncIterator[Running]:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("POST", "/", 405),
+        ("GET", "/", 404),
         ("GET", "/docs", 404),
+        ("GET", "/openapi.json", 404),
         ("GET", "//metrics", 404),
         ("GET", "/v1/../metrics", 404),
         ("GET", "/v1/%2e%2e/metrics", 404),

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from workspace_operator.api import NodeAttempt, WorkspaceStatus
+from workspace_operator.api import NodeAttempt, Workspace, WorkspaceStatus
 from workspace_operator.changes import changes
 from workspace_operator.objects import desired_objects
+from workspace_operator.objects.back_off import delay_seconds
 from workspace_operator.objects.metadata import claim_name
-from workspace_operator.objects.slots import delay_seconds, slots
+from workspace_operator.objects.slots import Slots, slots
 from workspace_operator.snapshot import Snapshot
 from workspace_operator.status import report
 
@@ -23,21 +24,25 @@ def remembered(**facts: Any) -> WorkspaceStatus:  # noqa: ANN401 - as NodeAttemp
     return WorkspaceStatus(node_attempts=(NodeAttempt(**({"ordinal": 0, "attempt": 0} | facts)),))
 
 
+def seen(made: Workspace, snapshot: Snapshot, now: datetime) -> Slots:
+    return slots(made, planned(made), snapshot, now)
+
+
 def test_the_first_try_is_made_at_once() -> None:
-    found = slots(workspace(), 1, Snapshot(), T0)
+    found = seen(workspace(), Snapshot(), T0)
     assert [slot.due(T0) for slot in found.slots] == [True]
 
 
 def test_a_claim_that_was_just_asked_for_is_waited_for() -> None:
     status = remembered(claim="ws1", time=at(0))
-    slot = slots(workspace(status), 1, Snapshot(), at(3)).slots[0]
+    slot = seen(workspace(status), Snapshot(), at(0.9)).slots[0]
     assert slot.asked == "ws1"
-    assert not slot.due(at(3))
+    assert not slot.due(at(0.9))
 
 
 def test_a_claim_that_is_gone_is_a_failed_try_and_the_next_waits() -> None:
     status = remembered(claim="ws1", time=at(0))
-    slot = slots(workspace(status), 1, Snapshot(), at(60)).slots[0]
+    slot = seen(workspace(status), Snapshot(), at(60)).slots[0]
     assert slot.attempt == 1
     assert not slot.due(at(60))
     assert slot.due(at(60 + 36))
@@ -45,23 +50,23 @@ def test_a_claim_that_is_gone_is_a_failed_try_and_the_next_waits() -> None:
 
 @pytest.mark.parametrize(("tries", "least", "most"), [(1, 24, 36), (2, 48, 72), (9, 720, 1080)])
 def test_delays_double_up_to_a_quarter_of_an_hour(tries: int, least: float, most: float) -> None:
-    assert least <= delay_seconds(OWNER, 0, tries) <= most
-    assert delay_seconds(OWNER, 0, tries) == delay_seconds(OWNER, 0, tries)
-    spread = {round(delay_seconds(replace(OWNER, uid=str(n)), 0, tries)) for n in range(50)}
+    assert least <= delay_seconds(OWNER, 0, tries, tries) <= most
+    assert delay_seconds(OWNER, 0, tries, tries) == delay_seconds(OWNER, 0, tries, tries)
+    spread = {round(delay_seconds(replace(OWNER, uid=str(n)), 0, tries, tries)) for n in range(50)}
     assert len(spread) > 5
 
 
 def test_claims_of_kaito_are_adopted() -> None:
     """A claim with our labels but no UID was made by another operator for this Workspace."""
     snapshot = Snapshot.parse(node_claims=[claim("wsabc", uid=None, ordinal=None)])
-    found = slots(workspace(), 1, snapshot, T0)
+    found = seen(workspace(), snapshot, T0)
     assert [slot.claim.name for slot in found.slots if slot.claim] == ["wsabc"]
     assert found.surplus == ()
 
 
 def test_claims_of_an_earlier_workspace_of_the_same_name_go_before_new_ones_come() -> None:
     snapshot = Snapshot.parse(node_claims=[claim("old", uid="uid-0")])
-    found = slots(workspace(), 1, snapshot, T0)
+    found = seen(workspace(), snapshot, T0)
     assert found.slots == ()
     assert [each.name for each in found.surplus] == ["old"]
 
@@ -69,27 +74,27 @@ def test_claims_of_an_earlier_workspace_of_the_same_name_go_before_new_ones_come
 def test_a_claim_of_ours_that_lost_its_labels_is_still_ours() -> None:
     manifest = claim()
     manifest["metadata"]["labels"] = {}
-    found = slots(workspace(), 1, Snapshot.parse(node_claims=[manifest]), T0)
+    found = seen(workspace(), Snapshot.parse(node_claims=[manifest]), T0)
     assert found.slots[0].claim is not None
 
 
 def test_ready_claims_survive_a_smaller_count() -> None:
     claims = [claim(ordinal=0, steps=1), claim(ordinal=1), claim(ordinal=2, deleting=True)]
-    found = slots(workspace(), 1, Snapshot.parse(node_claims=claims), T0)
+    found = seen(workspace(), Snapshot.parse(node_claims=claims), T0)
     assert [slot.ordinal for slot in found.slots] == [1]
     assert [each.name for each in found.surplus] == [claim_name(OWNER, 0, 0)]
 
 
 def test_a_dying_claim_keeps_its_place_until_it_is_gone() -> None:
-    found = slots(workspace(), 1, Snapshot.parse(node_claims=[claim(deleting=True)]), T0)
+    found = seen(workspace(), Snapshot.parse(node_claims=[claim(deleting=True)]), T0)
     assert [slot.due(T0) for slot in found.slots] == [False]
 
 
 def test_two_claims_of_one_ordinal_both_count() -> None:
     claims = [claim("a", ordinal=0), claim("b", ordinal=0)]
-    found = slots(workspace(count=2), 2, Snapshot.parse(node_claims=claims), T0)
+    found = seen(workspace(count=2), Snapshot.parse(node_claims=claims), T0)
     assert sorted(slot.claim.name for slot in found.slots if slot.claim) == ["a", "b"]
-    found = slots(workspace(), 1, Snapshot.parse(node_claims=claims), T0)
+    found = seen(workspace(), Snapshot.parse(node_claims=claims), T0)
     assert len(found.surplus) == 1
 
 

@@ -64,11 +64,11 @@ def test_a_little_less_memory_does_not_fit() -> None:
     ("type_", "gpus", "kv_tokens", "drain"),
     [
         (A100, 1, 529_295, 31),
-        ("Standard_NV36ads_A10_v5", 1, 61_531, 99),
+        ("Standard_NV36ads_A10_v5", 1, 60_712, 99),
         ("Standard_NC96ads_A100_v4", 4, 529_295, 31),
-        ("g5.xlarge", 1, 61_531, 99),
+        ("g5.xlarge", 1, 60_712, 99),
         ("g6.xlarge", 1, 61_531, 198),
-        ("a3-ultragpu-8g", 8, 1_019_995, 30),
+        ("a3-ultragpu-8g", 8, 1_025_730, 30),
         ("Standard_of_tomorrow", 1, None, 30),
     ],
 )
@@ -207,7 +207,7 @@ def test_the_context_is_cut_to_what_fits_only_where_no_window_bounds_it() -> Non
         return " ".join(plan.server_arguments)
 
     tight = replace(NO_WINDOW, weight_bytes=int(20.0 * GIB))
-    assert "--max-model-len=7372" in flags(tight, "Standard_NV36ads_A10_v5")
+    assert "--max-model-len=6634" in flags(tight, "Standard_NV36ads_A10_v5")
     assert "--max-model-len" not in flags(NO_WINDOW, A100)
     assert "--max-model-len" not in flags(MISTRAL_7B, "Standard_NV36ads_A10_v5")
 
@@ -239,7 +239,7 @@ def test_every_cloud_offers_a_machine_for_every_size_of_model(cloud: str) -> Non
 def test_the_table_is_sorted_and_its_facts_are_sane() -> None:
     for cloud in ("azure", "aws", "gcp"):
         machines = of_cloud(cloud)
-        totals = [each.gpu_count * each.gpu.usable_bytes for each in machines]
+        totals = [each.gpu_count * each.gpu.memory_gib for each in machines]
         assert totals == sorted(totals)
         for each in machines:
             assert find(each.name) is each

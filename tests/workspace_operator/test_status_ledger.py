@@ -35,9 +35,11 @@ def world(answer: ModelAnswer | None = None, *, steps: int = 3, started: bool = 
     )
 
 
-def reported(snapshot: Snapshot, before: WorkspaceStatus | None = None) -> WorkspaceStatus:
+def reported(
+    snapshot: Snapshot, before: WorkspaceStatus | None = None, seconds: float = 300
+) -> WorkspaceStatus:
     made = workspace(before)
-    return report(made, planned(made), snapshot, at(300))
+    return report(made, planned(made), snapshot, at(seconds))
 
 
 def test_the_phases_of_a_start_add_up_to_the_total() -> None:
@@ -165,12 +167,19 @@ def test_a_refused_write_is_the_reason_of_the_try() -> None:
     assert "No machine for Standard_NC24ads_A100_v4: forbidden: exceeded quota." in ready.message
 
 
-def test_a_machine_that_worked_clears_the_count_of_failures() -> None:
+@pytest.mark.parametrize(("minutes", "failures"), [(9, 4), (10, 0)])
+def test_a_machine_that_lasts_clears_the_count_of_failures(minutes: int, failures: int) -> None:
+    """One that comes and goes does not: it would be bought again twice a minute."""
     before = WorkspaceStatus(
-        node_attempts=(NodeAttempt(ordinal=0, attempt=4, claim="ws4", reason="NoStock"),)
+        node_attempts=(
+            NodeAttempt(ordinal=0, attempt=7, failures=4, claim="ws7", reason="NoStock"),
+        )
     )
-    attempt = first(reported(Snapshot.parse(node_claims=[claim("ws4")]), before))
-    assert (attempt.attempt, attempt.reason, attempt.claim) == (0, None, "ws4")
+    snapshot = Snapshot.parse(node_claims=[claim("ws7")])
+    attempt = first(reported(snapshot, before, 60 * minutes))
+    assert (attempt.attempt, attempt.reason, attempt.claim) == (7, None, "ws7")
+    assert attempt.failures == failures
+    assert attempt.ready_at == at(0)
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -97,6 +97,8 @@ ATTEMPTS = st.lists(
         NodeAttempt,
         ordinal=st.integers(0, 3),
         attempt=st.integers(0, 40),
+        failures=st.integers(0, 40),
+        ready_at=st.none() | MOMENTS,
         claim=st.sampled_from([None, "ws1", "ws2"]),
         reason=st.sampled_from([None, "NoStock", "two words"]),
         time=st.none() | MOMENTS,

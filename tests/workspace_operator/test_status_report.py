@@ -95,7 +95,7 @@ def test_the_next_look_depends_on_the_phase(phase: str, seconds: float) -> None:
     [
         (NodeAttempt(ordinal=0, attempt=1, time=at(290), next_attempt_at=at(320)), 20),
         (NodeAttempt(ordinal=0, attempt=1, time=at(290), next_attempt_at=at(200)), 0.5),
-        (NodeAttempt(ordinal=0, attempt=1, claim="ws1", time=at(298)), 3),
+        (NodeAttempt(ordinal=0, attempt=1, claim="ws1", time=at(300)), 1),
         (NodeAttempt(ordinal=0, attempt=1, claim="ws1", time=at(98)), 60),
     ],
 )

@@ -143,9 +143,20 @@ class NodeAttempt(Model):
     """One node of the Workspace: the claim that was asked for, or why the last try failed."""
 
     ordinal: NonNegative = Field(description="Which node of the Workspace, from 0.")
-    attempt: NonNegative = Field(description="How many tries have failed.")
+    attempt: NonNegative = Field(description="Number of the present try, from 0.")
+    failures: NonNegative = Field(
+        default=0,
+        description="Failed tries in a row; each doubles the wait. 0 again once a node has lasted.",
+    )
     claim: Annotated[str, Field(max_length=253)] | None = Field(
         default=None, description="Name of the NodeClaim that was asked for; none while waiting."
+    )
+    last_claim: Annotated[str, Field(max_length=253)] | None = Field(
+        default=None, description="Name of the NodeClaim of the last failed try."
+    )
+    instance_type: Annotated[str, Field(max_length=128)] | None = Field(
+        default=None,
+        description="The instance type that was asked for, or that the next try asks for.",
     )
     reason: Annotated[str, Field(max_length=1024)] | None = Field(
         default=None, description="Why the last try failed or stands still, in one word."
@@ -155,6 +166,9 @@ class NodeAttempt(Model):
     )
     time: Timestamp | None = Field(
         default=None, description="When the claim was asked for, or when the last try failed."
+    )
+    ready_at: Timestamp | None = Field(
+        default=None, description="When the claim became Ready; none where it never was."
     )
     next_attempt_at: Timestamp | None = Field(
         default=None, description="When the next try is made."

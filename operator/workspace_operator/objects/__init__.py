@@ -52,8 +52,8 @@ def _claims(
     if plan.provisioner is NodeProvisioner.BYO:
         return []
     return [
-        node_claim(workspace, plan, settings, slot.ordinal, slot.attempt)
-        for slot in slots(workspace, plan.node_count, snapshot, now).slots
+        node_claim(workspace, plan, settings, slot)
+        for slot in slots(workspace, plan, snapshot, now).slots
         if slot.due(now)
     ]
 

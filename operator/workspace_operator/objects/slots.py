@@ -4,38 +4,33 @@ Keep count of the machines of a Workspace, and of the tries to get each of them.
 Karpenter deletes a claim by itself when the cloud has no machine, within a second or after minutes,
 so "the claim is missing" must not lead straight to another one: that loop costs money and buries
 the reason. Each node of a Workspace is a slot with an ordinal. Its status remembers the claim that
-was asked for; a remembered claim that is gone is a failed try, and the next one waits 30 s, 60 s,
-120 s and so on to 15 minutes, give or take a fifth, so that a thousand Workspaces do not return
-together.
+was asked for; it is written after the claim, and claims are read from a quorum, so a remembered
+claim that is not there has gone: a failed try, and the next one waits (`back_off`).
 
 Invariants: claims of a Workspace, dying ones and those of a namesake included, never exceed its
 count through a decision made here; the same input gives the same names, so a crash repeats a write
 instead of adding one.
-Must not import the other kinds of `objects`, but for metadata.
+Must not import the other kinds of `objects`, but for metadata and back_off.
 """
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from workspace_operator.api import NodeAttempt, Workspace
+from workspace_operator.objects.back_off import not_before, type_after, types_to_ask_for
 from workspace_operator.objects.metadata import (
     ORDINAL_ANNOTATION,
     UID_ANNOTATION,
     WORKSPACE_LABEL,
     WORKSPACE_NAMESPACE_LABEL,
     Identity,
-    claim_name,
     identity_of,
 )
+from workspace_operator.plan import Plan
 from workspace_operator.snapshot import NodeClaim, Snapshot
 
-FIRST_DELAY_SECONDS = 30.0
-LONGEST_DELAY_SECONDS = 900.0
-JITTER = 0.2
-
-# A claim that was asked for in one pass is seen in the next; only after this is it called gone.
-SETTLE_SECONDS = 5.0
+# A claim that was asked for in one pass is seen in the next; the status keeps whole seconds.
+SETTLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +40,19 @@ class Slot:
 
     Attributes:
         ordinal: Which node.
-        attempt: How many tries have failed.
+        attempt: Number of the present try; part of its claim's name.
+        failures: How many tries have failed in a row.
+        instance_types: What a claim that is asked for now names.
         claim: The claim that stands for it now, also a dying one.
-        asked: Name of a claim that was asked for and has not been seen yet.
+        asked: Name of a claim that was asked for in this very second.
         not_before: When the next try may be made, where no claim stands and none was asked for.
         record: What the status remembers.
     """
 
     ordinal: int
     attempt: int
+    failures: int = 0
+    instance_types: tuple[str, ...] = ()
     claim: NodeClaim | None = None
     asked: str = ""
     not_before: datetime | None = None
@@ -85,9 +84,9 @@ def owned_claims(owner: Identity, snapshot: Snapshot) -> tuple[NodeClaim, ...]:
     return tuple(claim for claim in snapshot.claims if _belongs(owner, claim))
 
 
-def slots(workspace: Workspace, count: int, snapshot: Snapshot, now: datetime) -> Slots:
+def slots(workspace: Workspace, plan: Plan, snapshot: Snapshot, now: datetime) -> Slots:
     """Match the claims that exist with the nodes that are wanted."""
-    owner = identity_of(workspace)
+    owner, count = identity_of(workspace), plan.node_count
     now = now.replace(microsecond=0)  # the status keeps whole seconds: both must agree
     records = {
         record.ordinal: _with_last_words(record, snapshot)
@@ -102,74 +101,56 @@ def slots(workspace: Workspace, count: int, snapshot: Snapshot, now: datetime) -
     surplus = tuple(claim for ordinal, claim in by_ordinal.items() if ordinal not in kept)
     free = max(0, count - len(kept) - sum(1 for _ in (*surplus, *stale)))
     missing = [ordinal for ordinal in range(count + len(by_ordinal)) if ordinal not in by_ordinal]
-    filled = [
-        Slot(
-            ordinal=ordinal,
-            attempt=_attempt(records.get(ordinal)),
-            claim=by_ordinal[ordinal],
-            record=records.get(ordinal),
-        )
-        for ordinal in kept
-    ]
-    empty = [_empty_slot(owner, ordinal, records.get(ordinal), now) for ordinal in missing[:free]]
+    filled = [_filled_slot(ordinal, by_ordinal[ordinal], records.get(ordinal)) for ordinal in kept]
+    empty = [_empty_slot(owner, n, records.get(n), plan, now) for n in missing[:free]]
     return Slots(
         slots=tuple(sorted([*filled, *empty], key=lambda slot: slot.ordinal)),
         surplus=tuple(claim for claim in (*surplus, *stale) if not claim.deleting),
     )
 
 
-def delay_seconds(owner: Identity, ordinal: int, attempt: int) -> float:
-    """
-    Return how long to wait after this many failed tries.
-
-    The jitter comes from a hash, so that every pass works out the same moment.
-    """
-    delay = min(FIRST_DELAY_SECONDS * 2.0 ** min(attempt - 1, 16), LONGEST_DELAY_SECONDS)
-    name = claim_name(owner, ordinal, attempt)
-    share = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
-    return delay * (1.0 - JITTER + 2.0 * JITTER * share)
-
-
 def _with_last_words(record: NodeAttempt, snapshot: Snapshot) -> NodeAttempt:
     """Add what its claim complained of, which may have been gone before a pass could read it."""
-    words = snapshot.last_words.get(record.claim or "")
-    if words is None:
+    words = snapshot.last_words.get(record.claim or record.last_claim or "")
+    if words is None or record.ready_at is not None:
         return record
     return record.model_copy(update={"reason": words.reason or None, "message": words.message})
 
 
-def _empty_slot(owner: Identity, ordinal: int, record: NodeAttempt | None, now: datetime) -> Slot:
-    if record is None:
-        return Slot(ordinal=ordinal, attempt=0)
-    if record.claim is None:
-        when = record.time  # without one, nobody knows how long it was: try now
-        return Slot(
-            ordinal=ordinal,
-            attempt=record.attempt,
-            not_before=_not_before(owner, ordinal, record.attempt, when) if when else None,
-            record=record,
-        )
-    if record.time is not None and now < record.time + timedelta(seconds=SETTLE_SECONDS):
-        return Slot(ordinal=ordinal, attempt=record.attempt, asked=record.claim, record=record)
-    attempt = record.attempt + 1
+def _filled_slot(ordinal: int, claim: NodeClaim, record: NodeAttempt | None) -> Slot:
     return Slot(
         ordinal=ordinal,
-        attempt=attempt,
-        not_before=_not_before(owner, ordinal, attempt, now),
+        attempt=record.attempt if record else 0,
+        failures=record.failures if record else 0,
+        claim=claim,
         record=record,
     )
 
 
-def _not_before(
-    owner: Identity, ordinal: int, attempt: int, failed_at: datetime
-) -> datetime | None:
-    if attempt == 0:
-        return None
-    return failed_at + timedelta(seconds=delay_seconds(owner, ordinal, attempt))
-
-
-def _attempt(record: NodeAttempt | None) -> int:
-    return record.attempt if record else 0
+def _empty_slot(
+    owner: Identity, ordinal: int, record: NodeAttempt | None, plan: Plan, now: datetime
+) -> Slot:
+    if record is None:
+        return Slot(ordinal=ordinal, attempt=0, instance_types=types_to_ask_for(plan, None))
+    if record.claim and record.time and now < record.time + timedelta(seconds=SETTLE_SECONDS):
+        asked = record.claim
+        attempt, failures = record.attempt, record.failures
+        return Slot(ordinal=ordinal, attempt=attempt, failures=failures, asked=asked, record=record)
+    if record.claim is None:
+        when = record.time  # without one, nobody knows how long it was: try now
+        attempt, failures = record.attempt, record.failures
+        following = record
+    else:
+        when, attempt, failures = now, record.attempt + 1, record.failures + 1
+        following = record.model_copy(update={"instance_type": type_after(plan, record)})
+    return Slot(
+        ordinal=ordinal,
+        attempt=attempt,
+        failures=failures,
+        instance_types=types_to_ask_for(plan, following),
+        not_before=not_before(owner, ordinal, attempt, failures, when) if when else None,
+        record=record,
+    )
 
 
 def _belongs(owner: Identity, claim: NodeClaim) -> bool:

@@ -24,7 +24,13 @@ from workspace_operator.plan.config import (
     InferenceConfig,
     read_config,
 )
-from workspace_operator.plan.hardware import hardware, own_labels
+from workspace_operator.plan.hardware import (
+    BYPASS_ANNOTATION,
+    TYPES_ANNOTATION,
+    Hardware,
+    hardware,
+    own_labels,
+)
 from workspace_operator.plan.refusal import (
     OFFERED_RUNTIME,
     RUNTIME_ANNOTATION,
@@ -45,6 +51,7 @@ __all__ = [
     "MODEL_PORT",
     "OFFERED_RUNTIME",
     "RUNTIME_ANNOTATION",
+    "TYPES_ANNOTATION",
     "UNTUNED",
     "InferenceConfig",
     "Plan",
@@ -54,7 +61,6 @@ __all__ = [
     "refuse_what_is_not_offered",
 ]
 
-BYPASS_ANNOTATION = "kaito.sh/bypass-resource-checks"
 UNTUNED = InferenceConfig()
 
 
@@ -69,7 +75,9 @@ class Plan:
         node_count: Nodes, each with one replica of the model.
         gpus_per_node: GPUs that a pod is given; 0 for a model that runs on a CPU.
         instance_type: The machine asked for; none where the user left it open or brings nodes.
-        candidates: The machines that may be bought, the smallest first; one if it was named.
+        candidates: The machines that may be bought, the best first; one if it was named.
+        in_order: Whether they are tried one after the other, instead of Karpenter choosing.
+        least_gpu_mib: Memory that each GPU has to have.
         fit: The memory arithmetic.
         disk_gib: Disk of a new node.
         image: What the pod runs.
@@ -85,6 +93,8 @@ class Plan:
     gpus_per_node: int
     instance_type: str | None
     candidates: tuple[str, ...]
+    in_order: bool = False
+    least_gpu_mib: int = 0
     fit: MemoryFit
     disk_gib: int
     image: str
@@ -127,13 +137,15 @@ def plan(
         gpus_per_node=machines.gpus,
         instance_type=workspace.resource.instance_type,
         candidates=machines.candidates,
+        in_order=machines.in_order,
+        least_gpu_mib=machines.least_gpu_mib,
         fit=fit,
         disk_gib=preset.disk_gib,
         image=image(workspace, preset, settings),
         server_arguments=server_arguments(preset, fit, drain, config),
         drain_seconds=drain,
         node_labels=own_labels(workspace),
-        notes=(*config.notes, *_notes(workspace, byo=byo)),
+        notes=(*config.notes, *_notes(workspace, machines, byo=byo)),
     )
 
 
@@ -149,16 +161,31 @@ def _check_fit(
         sentence = f"{config.where(MAX_MODEL_LEN)} does not fit: {fit.sentence}{less}"
         raise PlanError("ConfigDoesNotFit", sentence)
     if fit.fits is False:
-        asked = workspace.resource.instance_type
-        raise PlanError("MemoryDoesNotFit", f"resource.instanceType {asked}: {fit.sentence}")
+        raise PlanError("MemoryDoesNotFit", f"{_where(workspace)}: {fit.sentence}")
 
 
-def _notes(workspace: Workspace, *, byo: bool) -> tuple[str, ...]:
+def _where(workspace: Workspace) -> str:
+    """Name the place that says which machine is wanted."""
+    if TYPES_ANNOTATION in workspace.annotations:
+        return f"annotation {TYPES_ANNOTATION} {workspace.annotations[TYPES_ANNOTATION]}"
+    return f"resource.instanceType {workspace.resource.instance_type}"
+
+
+def _notes(workspace: Workspace, machines: Hardware, *, byo: bool) -> tuple[str, ...]:
     notes = []
+    if machines.left_out:
+        notes.append(
+            f"left out of the instance types, since they cannot hold the model: "
+            f"{', '.join(machines.left_out)}"
+        )
     if workspace.resource.preferred_nodes:
         notes.append(
             "resource.preferredNodes has no effect: choose nodes by resource.labelSelector"
         )
-    if byo and workspace.resource.instance_type:
-        notes.append("resource.instanceType buys nothing here: nodes are brought by you")
+    for named, where in (
+        (workspace.resource.instance_type, "resource.instanceType"),
+        (workspace.annotations.get(TYPES_ANNOTATION), f"annotation {TYPES_ANNOTATION}"),
+    ):
+        if byo and named:
+            notes.append(f"{where} buys nothing here: nodes are brought by you")
     return tuple(notes)

@@ -7,7 +7,7 @@ as soon as it is asked for, the reason as soon as it is seen, and both outlive t
 Must not import checks or the ladder.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from workspace_operator.api import NodeAttempt
 from workspace_operator.objects.metadata import claim_name, identity_of
@@ -16,6 +16,10 @@ from workspace_operator.snapshot import NodeClaim
 from workspace_operator.status import reasons
 from workspace_operator.status.evidence import Evidence
 from workspace_operator.status.finding import quoted
+
+# A machine that is lost sooner has not ended the row of failures: else one that comes and goes
+# would be bought again twice a minute.
+LASTING = timedelta(minutes=10)
 
 
 def node_attempts(evidence: Evidence, fault: str = "") -> tuple[NodeAttempt, ...]:
@@ -46,7 +50,9 @@ def _record(evidence: Evidence, slot: Slot, fault: str) -> NodeAttempt:
         return NodeAttempt(
             ordinal=slot.ordinal,
             attempt=slot.attempt,
+            failures=slot.failures,
             claim=claim_name(identity_of(evidence.workspace), slot.ordinal, slot.attempt),
+            instance_type=_one(slot.instance_types),
             reason=reasons.FAULT.word if fault else record and record.reason,
             message=quoted(fault) if fault else record and record.message,
             time=evidence.now,
@@ -65,14 +71,30 @@ def _standing(slot: Slot, claim: NodeClaim, now: datetime) -> NodeAttempt:
         reason = message = None
     elif obstacle is not None and obstacle.message:
         reason, message = obstacle.reason or None, quoted(obstacle.message)
+    ready_at = (known.ready_at if known else None) or (_ready_since(claim, now))
     return NodeAttempt(
         ordinal=slot.ordinal,
-        attempt=0 if claim.ready else slot.attempt,
+        attempt=slot.attempt,
+        failures=0 if _lasts(claim, ready_at, now) else slot.failures,
         claim=claim.name,
+        instance_type=claim.instance_type or (known.instance_type if known else None),
         reason=reason,
         message=message,
         time=(known.time if known else None) or claim.created or now,
+        ready_at=ready_at,
     )
+
+
+def _ready_since(claim: NodeClaim, now: datetime) -> datetime | None:
+    if not claim.ready:
+        return None
+    ready = claim.conditions.get("Ready")
+    return (ready.since if ready else None) or now
+
+
+def _lasts(claim: NodeClaim, ready_at: datetime | None, now: datetime) -> bool:
+    """Say whether a machine has been there for so long that its loss would be another story."""
+    return claim.ready and ready_at is not None and now - ready_at >= LASTING
 
 
 def _failed(slot: Slot, record: NodeAttempt | None, now: datetime) -> NodeAttempt:
@@ -80,9 +102,17 @@ def _failed(slot: Slot, record: NodeAttempt | None, now: datetime) -> NodeAttemp
     return NodeAttempt(
         ordinal=slot.ordinal,
         attempt=slot.attempt,
+        failures=slot.failures,
+        last_claim=record.claim if record else None,
+        instance_type=_one(slot.instance_types),
         reason=(record.reason if record else None) or reasons.CLAIM_GONE.word,
         message=(quoted(record.message) if record and record.message else None)
         or reasons.CLAIM_GONE.found(claim=claim).message,
         time=now,
         next_attempt_at=slot.not_before,
     )
+
+
+def _one(types: tuple[str, ...]) -> str | None:
+    """Return the type that is asked for, where it is a single one."""
+    return types[0] if len(types) == 1 else None

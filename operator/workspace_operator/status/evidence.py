@@ -67,9 +67,7 @@ def gather(workspace: Workspace, plan: Plan, snapshot: Snapshot, now: datetime) 
         plan=plan,
         snapshot=snapshot,
         now=now,
-        slots=Slots(slots=(), surplus=())
-        if brought
-        else slots(workspace, plan.node_count, snapshot, now),
+        slots=Slots(slots=(), surplus=()) if brought else slots(workspace, plan, snapshot, now),
         nodes=matching_nodes(workspace, plan, snapshot),
         usable=usable_nodes(workspace, plan, snapshot),
         pods=tuple(pod for pod in snapshot.current_pods if pod not in ended),

@@ -89,10 +89,13 @@ def _claim(evidence: Evidence, claim: NodeClaim) -> Finding:
 def _retry(evidence: Evidence, slot: Slot) -> Finding:
     record = slot.record
     word = (record.reason if record else None) or reasons.CLAIM_GONE.word
-    otherwise = reasons.CLAIM_GONE.found(claim=record.claim).message if record else ""
+    gone = (record.claim or record.last_claim) if record else None
+    otherwise = reasons.CLAIM_GONE.found(claim=gone).message if gone else ""
+    types = " or ".join(slot.instance_types[:3])
     return reasons.CLAIM_RETRY.in_the_words_of(word).found(
-        attempt=slot.attempt,
+        failures=slot.failures,
         machine=evidence.machine,
+        next_machine=f" with {types}" if types else "",
         quote=quoted((record.message if record else None) or "", otherwise=otherwise),
         when=f"{slot.not_before:%Y-%m-%dT%H:%M:%SZ}",
     )

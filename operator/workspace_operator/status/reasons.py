@@ -78,8 +78,8 @@ CLAIMS_IN_THE_WAY = Reason(
 )
 CLAIM_RETRY = Reason(
     word=conditions.NODE_CLAIM_NOT_READY,
-    sentence="No machine for {machine}: {quote}. Failed tries: {attempt}; the next is at {when}. "
-    "Another instance type or region may have one.",
+    sentence="No machine for {machine}: {quote}. Failed tries: {failures}; the next is at "
+    "{when}{next_machine}. Annotation atelier.dev/instance-types lists types to fall back to.",
     phase="WaitingForCapacity",
 )
 CLAIM_GONE = Reason(

@@ -75,6 +75,7 @@ ROWS = [
             NodeAttempt(
                 ordinal=0,
                 attempt=2,
+                failures=2,
                 reason="InsufficientCapacity",
                 message="no A100 in eastus",
                 time=at(290),
@@ -89,15 +90,6 @@ ROWS = [
         claims=(),
         nodes=(),
         attempts=(NodeAttempt(ordinal=0, attempt=0, claim="ws1", time=at(0)),),
-    ),
-    Row(
-        name="claim asked for, not seen yet",
-        reason="NodeClaimNotReady",
-        says="NodeClaim ws1 was asked for",
-        phase="LaunchingNode",
-        claims=(),
-        nodes=(),
-        attempts=(NodeAttempt(ordinal=0, attempt=0, claim="ws1", time=at(298)),),
     ),
     Row(
         name="machine runs, not registered",
