@@ -5,6 +5,7 @@ SHELL := /bin/bash
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
+SCAN   := .venv-scan
 SOURCE := operator presets inference charts tests requirements $(if $(wildcard benchmarks/*.py),benchmarks)
 
 help: ## Show this help
@@ -36,6 +37,8 @@ lock: $(STAMP) ## Resolve the dependencies again and write requirements/*.lock
 	  $(VENV)/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	    --custom-compile-command "make lock" pyproject.toml $$what -o requirements/$$extra.lock || exit 1; \
 	done
+	$(VENV)/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	  --custom-compile-command "make lock" requirements/scan.in -o requirements/scan.lock
 	grep -A99 '^uv==' requirements/dev.lock | awk 'NR==1 || /^ /{print; next} {exit}' > requirements/uv.lock
 
 cluster-binaries: $(STAMP) ## Build or install the programs of the throw-away Kubernetes (once, minutes)
@@ -48,6 +51,14 @@ generate: $(STAMP) ## Write what follows from the source: CRD, chart README, doc
 
 test: lint cluster-binaries ## All that a merge requires
 	$(PY) -m pytest -m "not e2e and not gpu"
+
+$(SCAN)/.installed: requirements/scan.lock $(STAMP)
+	@test -x $(SCAN)/bin/python || python3 -m venv $(SCAN)
+	VIRTUAL_ENV=$(SCAN) $(VENV)/bin/uv pip sync --quiet --require-hashes requirements/scan.lock
+	@touch $@
+
+scan: $(SCAN)/.installed ## Review chart and model pods with checkov and kube-score (10 s; once, 1 min more)
+	$(PY) -m tests.scan $(SCAN)/bin/checkov
 
 bench-operator: $(STAMP) ## Time the operator on a real API server; prints one JSON object last
 	$(PY) -m benchmarks.operator
@@ -64,4 +75,4 @@ demo: $(STAMP) ## Start a real Kubernetes, install the operator, apply a Workspa
 demo-down: $(STAMP) ## Take the demo away
 	$(PY) -m tests.demo down
 
-.PHONY: help setup lint format lock cluster-binaries generate test bench-operator images e2e demo demo-down
+.PHONY: help setup lint format lock cluster-binaries generate test scan bench-operator images e2e demo demo-down

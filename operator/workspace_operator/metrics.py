@@ -6,7 +6,7 @@ message, so the number of series does not grow with the cluster.
 """
 
 from collections import Counter as Tally
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client import (
@@ -35,6 +35,9 @@ class Metrics:
     open_breakers: Gauge = field(init=False)
     lease_held: Gauge = field(init=False)
     workspaces: Gauge = field(init=False)
+    node_claims: Gauge = field(init=False)
+    orphans: Gauge = field(init=False)
+    list_age_seconds: Gauge = field(init=False)
     phase_seconds: Histogram = field(init=False)
     _phases: dict[Hashable, str] = field(default_factory=dict)
     _startups: dict[Hashable, frozenset[str]] = field(default_factory=dict)
@@ -73,6 +76,22 @@ class Metrics:
         self.workspaces = Gauge(
             "atelier_workspaces", "Workspaces by phase.", ["phase"], registry=registry
         )
+        self.node_claims = Gauge(
+            "atelier_node_claims",
+            "NodeClaims of Workspaces at the last sweep, by the last step that Karpenter reported.",
+            ["step"],
+            registry=registry,
+        )
+        self.orphans = Gauge(
+            "atelier_orphan_node_claims",
+            "NodeClaims at the last sweep whose Workspace is gone: machines that nobody uses.",
+            registry=registry,
+        )
+        self.list_age_seconds = Gauge(
+            "atelier_list_age_seconds",
+            "Time since the API server answered a sweep; 0 where this process does not sweep.",
+            registry=registry,
+        )
         self.phase_seconds = Histogram(
             "atelier_startup_phase_seconds",
             "Time that a Workspace spent in each phase of its start.",
@@ -96,6 +115,13 @@ class Metrics:
         self.workspaces.clear()
         for name, number in tally.items():
             self.workspaces.labels(phase=name).set(number)
+
+    def show_claims(self, steps: Iterable[str], orphans: int) -> None:
+        """Show what the last sweep found: the step of each claim, and how many have no owner."""
+        self.node_claims.clear()
+        for step, number in Tally(steps).items():
+            self.node_claims.labels(step=step).set(number)
+        self.orphans.set(orphans)
 
     def show_startup(self, key: Hashable, seconds: Mapping[str, float]) -> None:
         """Record each ended phase of a start once in the life of this process."""

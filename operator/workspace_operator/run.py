@@ -81,7 +81,7 @@ async def run(settings: Settings, catalog: Catalog) -> None:
     health = Health(stale_seconds=max(180.0, 3.0 * settings.resync_seconds))
     connection = Connection(settings.kubeconfig, on_answer=health.beat)
     await connection.open()
-    parts = _assemble(settings, catalog, connection, metrics)
+    parts = _assemble(settings, catalog, connection, metrics, health)
     try:
         async with serve(
             health=health,
@@ -99,7 +99,11 @@ async def run(settings: Settings, catalog: Catalog) -> None:
 
 
 def _assemble(
-    settings: Settings, catalog: Catalog, connection: Connection, metrics: Metrics
+    settings: Settings,
+    catalog: Catalog,
+    connection: Connection,
+    metrics: Metrics,
+    health: Health,
 ) -> Parts:
     lease = Lease(
         cluster=ApiServer(connection, guard=_always, count_write=metrics.count_write),
@@ -127,12 +131,18 @@ def _assemble(
     metrics.queue_depth.set_function(lambda: len(queue))
     metrics.open_breakers.set_function(lambda: queue.open_breakers)
     metrics.lease_held.set_function(lambda: lease.is_held)
+    metrics.list_age_seconds.set_function(lambda: health.list_age_seconds)
     return Parts(
         connection=connection,
         lease=lease,
         probe=probe,
         queue=queue,
-        sweep=Sweep(cluster=cluster, add=queue.add),
+        sweep=Sweep(
+            cluster=cluster,
+            add=queue.add,
+            on_answer=health.beat_list,
+            show_claims=metrics.show_claims,
+        ),
         wake=Wake(queue.add, last_words, echoes),
     )
 

@@ -11,12 +11,14 @@ Must not import anything of this package, nor read the environment.
 
 # ruff: noqa: RUF009 - `_setting` is dataclasses.field under another name: it makes a fresh one
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from string import Formatter
+from types import MappingProxyType
 from typing import Any, Self
 
 MAX_PORT = 65535
@@ -126,6 +128,14 @@ def _image(variable: str, text: str) -> str:
     return text
 
 
+def _digests(variable: str, text: str) -> Mapping[str, str]:
+    pairs = dict(re.findall(r"([^=,]+)=(sha256:[0-9a-f]{64})(?:,|$)", text))
+    if ",".join("=".join(pair) for pair in pairs.items()) != text:
+        remedy = "use preset=sha256:... (64 hex digits), with commas between"
+        raise BadSetting(variable, text, remedy)
+    return MappingProxyType(pairs)
+
+
 def _directory(variable: str, text: str) -> Path:
     path = Path(text)
     if not path.is_dir():
@@ -151,7 +161,7 @@ def _setting(
     """Declare a field together with the variable that fills it."""
     shown = str(default).lower() if isinstance(default, bool) else shown or str(default)
     metadata = {"variable": variable, "meaning": meaning, "parse": parse, "shown": shown}
-    return field(default=default, metadata=metadata)
+    return field(default_factory=lambda: default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +205,13 @@ class Settings:
         "atelier/{preset}:{version}",
         "image of a preset; both placeholders optional",
         _image,
+    )
+    preset_digests: Mapping[str, str] = _setting(
+        "ATELIER_PRESET_DIGESTS",
+        MappingProxyType({}),
+        "digests of preset images, as preset=sha256:..., with commas between",
+        _digests,
+        shown="none",
     )
     image_pull_policy: PullPolicy = _setting(
         "ATELIER_IMAGE_PULL_POLICY",
@@ -258,8 +275,10 @@ class Settings:
         )
 
     def image_for(self, preset: str) -> str:
-        """Return the image that serves this preset."""
-        return self.preset_image.format(preset=preset, version=self.version)
+        """Return the image that serves this preset, by its digest where that is known."""
+        image = self.preset_image.format(preset=preset, version=self.version)
+        digest = self.preset_digests.get(preset)
+        return f"{image}@{digest}" if digest else image
 
 
 def documented() -> list[Field[Any]]:

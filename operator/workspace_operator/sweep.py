@@ -15,9 +15,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from workspace_operator.cluster import Cluster, ClusterError, Gone, Kind, Manifest
+from workspace_operator.cluster import Cluster, ClusterError, Forbidden, Gone, Kind, Manifest
 from workspace_operator.cluster.kinds import DEPLOYMENT, NODE_CLAIM, SERVICE, WORKSPACE
 from workspace_operator.objects.metadata import WORKSPACE_LABEL
+from workspace_operator.snapshot import CLAIM_STEPS, NodeClaim
 from workspace_operator.wake import Key, key_of, owner_of, owner_uid
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ class Sweep:
 
     cluster: Cluster
     add: Callable[[Key], None]
+    on_answer: Callable[[], None] = lambda: None
+    show_claims: Callable[[Iterable[str], int], None] = lambda _steps, _orphans: None
     _before: dict[Key, Look] = field(default_factory=dict)
 
     async def run(self, every_seconds: float) -> None:
@@ -38,8 +41,11 @@ class Sweep:
         while True:
             try:
                 await self.once()
+                self.on_answer()
             except ClusterError as error:
                 logger.warning("sweep failed", extra={"error": str(error)})
+                if isinstance(error, Forbidden):
+                    self.on_answer()  # a right that is missing comes back by no restart
             await asyncio.sleep(every_seconds)
 
     async def once(self) -> None:
@@ -52,11 +58,9 @@ class Sweep:
         )
         living = {key_of(workspace) for workspace in workspaces}
         lives = {workspace["metadata"]["uid"] for workspace in workspaces}
-        orphans = {
-            owner
-            for claim in claims
-            if (owner := owner_of(claim)) is not None and owner_uid(claim) not in {None, *lives}
-        }
+        lost = [claim for claim in claims if owner_uid(claim) not in {None, *lives}]
+        orphans = {owner for claim in lost if (owner := owner_of(claim)) is not None}
+        self.show_claims(map(_step, claims), len(lost))
         now = _looks(workspaces, key_of)
         for key, look in _looks([*claims, *deployments, *services], owner_of).items():
             if key in living:
@@ -74,6 +78,15 @@ class Sweep:
             return await self.cluster.list(kind, labels=WORKSPACE_LABEL)
         except Gone:
             return []
+
+
+def _step(claim: Manifest) -> str:
+    """Name the last step that Karpenter reported of a claim."""
+    parsed = NodeClaim.parse(claim)
+    if parsed.deleting:
+        return "Deleting"
+    done = {name for name, condition in parsed.conditions.items() if condition.is_true}
+    return next((step for step in reversed(CLAIM_STEPS) if step in done), "Requested")
 
 
 def _looks(

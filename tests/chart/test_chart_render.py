@@ -72,7 +72,9 @@ def test_chart_and_images_have_one_version() -> None:
 
 def test_the_operator_understands_its_environment() -> None:
     given = environment(
-        nodeClass={"group": "g", "kind": "k", "name": "n"}, presets={"a.yaml": "name: a"}
+        nodeClass={"group": "g", "kind": "k", "name": "n"},
+        presets={"a.yaml": "name: a"},
+        presetDigests={"a": DIGEST},
     )
     known = {each.metadata["variable"] for each in documented()}
 
@@ -82,11 +84,16 @@ def test_the_operator_understands_its_environment() -> None:
     )
 
 
+DIGEST = "sha256:" + "a" * 64
 ENVIRONMENT = {
     "ATELIER_NODE_PROVISIONER": ({"nodeProvisioner": "byo"}, "byo"),
     "ATELIER_CLOUD": ({"cloud": "aws"}, "aws"),
     "ATELIER_NODE_CLASS_NAME": ({"nodeClass__name": "gpu"}, "gpu"),
     "ATELIER_PRESET_IMAGE": ({"presetImage": "r/{preset}:{version}"}, "r/{preset}:{version}"),
+    "ATELIER_PRESET_DIGESTS": (
+        {"presetDigests": {"b": DIGEST, "a": DIGEST}},
+        f"a={DIGEST},b={DIGEST}",
+    ),
     "ATELIER_IMAGE_PULL_POLICY": ({"presetImagePullPolicy": "Never"}, "Never"),
     "ATELIER_PROBE": ({"probe": "readiness"}, "readiness"),
     "ATELIER_PROBE_INTERVAL_SECONDS": ({"probeIntervalSeconds": 5}, "5"),
@@ -105,34 +112,13 @@ def test_a_value_reaches_the_operator(name: str, case: tuple[dict[str, Any], str
     assert environment(**values)[name] == expected
 
 
-def test_a_digest_wins_over_a_tag() -> None:
-    digest = "sha256:" + "a" * 64
-
-    assert container(image__tag="1.2")["image"] == "atelier/operator:1.2"
-    assert (
-        container(image__tag="1.2", image__digest=digest)["image"] == f"atelier/operator@{digest}"
-    )
-
-
-def test_presets_are_mounted_and_roll_the_pods() -> None:
-    before, after = pod(), pod(presets={"mine.yaml": "name: mine\n"})
-    config = one(render_chart({"presets": {"mine.yaml": "name: mine\n"}}), "ConfigMap")
-
-    assert config["data"] == {"mine.yaml": "name: mine\n"}
-    assert {"name": "presets", "configMap": {"name": "atelier-presets"}} in after["spec"]["volumes"]
-    annotation = "checksum/presets"
-    assert (
-        before["metadata"]["annotations"][annotation]
-        != after["metadata"]["annotations"][annotation]
-    )
-
-
 def test_only_what_is_asked_for_is_made() -> None:
     standard = {
         "ClusterRole",
         "ClusterRoleBinding",
         "CustomResourceDefinition",
         "Deployment",
+        "NetworkPolicy",
         "Role",
         "RoleBinding",
         "Service",
@@ -146,7 +132,7 @@ def test_only_what_is_asked_for_is_made() -> None:
     assert kinds(admission__annotations=False) == standard - policies
     assert kinds(replicaCount=2) == standard | {"PodDisruptionBudget"}
     assert kinds(replicaCount=2, podDisruptionBudget__enabled=False) == standard
-    assert kinds(networkPolicy__enabled=True) == standard | {"NetworkPolicy"}
+    assert kinds(networkPolicy__enabled=False) == standard - {"NetworkPolicy"}
     assert kinds(crd__install=False) == standard - {"CustomResourceDefinition"}
     assert kinds(serviceAccount__create=False) == standard - {"ServiceAccount"}
     assert kinds(metrics__service__enabled=False) == standard - {"Service"}
@@ -157,21 +143,6 @@ def test_the_definition_is_kept_on_uninstall() -> None:
     metadata = one(render_chart(), "CustomResourceDefinition")["metadata"]
 
     assert metadata["annotations"]["helm.sh/resource-policy"] == "keep"
-
-
-PASSED_THROUGH = {
-    "nodeSelector": {"kubernetes.io/os": "linux", "pool": "system"},
-    "tolerations": [{"key": "a", "operator": "Exists"}],
-    "affinity": {"nodeAffinity": {}},
-    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone"}],
-    "priorityClassName": "system-cluster-critical",
-    "imagePullSecrets": [{"name": "pull"}],
-}
-
-
-@pytest.mark.parametrize(("name", "value"), PASSED_THROUGH.items(), ids=PASSED_THROUGH.keys())
-def test_a_value_of_the_pod_is_passed_through(name: str, value: object) -> None:
-    assert pod(**{name: value})["spec"][name] == value
 
 
 def test_labels_reach_every_object_and_never_the_selector() -> None:
@@ -195,6 +166,9 @@ WRONG = {
     "no replicas": ({"replicaCount": 0}, "/replicaCount"),
     "text for a number": ({"resyncSeconds": "60"}, "/resyncSeconds"),
     "a low port": ({"metrics__port": 80}, "/metrics/port"),
+    "a preset's short digest": ({"presetDigests": {"a": "sha256:12"}}, "/presetDigests/a"),
+    "no port of the API server": ({"networkPolicy__apiServerPorts": []}, "/apiServerPorts"),
+    "an address for a range": ({"networkPolicy__apiServerRanges": ["10.0.0.1"]}, "/0"),
     "a short digest": ({"image__digest": "sha256:12"}, "/image/digest"),
     "a preset that is no YAML file": ({"presets": {"a.txt": "x"}}, "a.txt"),
     "a misspelt inner value": ({"crd__keep": True}, "keep"),

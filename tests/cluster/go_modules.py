@@ -44,6 +44,7 @@ class Tool:
     package: str  # what `go build` is given
     version_of: str  # the module whose pinned version is the program's
     stamps: tuple[str, ...] = ()  # linker -X settings; {version}, {major} and {minor} are filled in
+    tags: str = ""  # build tags, with commas between
 
     def version(self) -> str:
         """Return the pinned version, e.g. v1.35.4."""
@@ -66,6 +67,7 @@ class Tool:
             (folder / "go.sum").read_bytes(),
             self.linker_flags().encode(),
             os.uname().machine.encode(),
+            *([self.tags.encode()] if self.tags else []),
         ):
             key.update(hashlib.sha256(part).digest())
         return cache_directory() / "bin" / f"{self.name}-{key.hexdigest()[:12]}" / self.name
@@ -112,6 +114,19 @@ TOOLS = {
             module="etcd",
             package="go.etcd.io/etcd/server/v3",
             version_of="go.etcd.io/etcd/server/v3",
+        ),
+        Tool(
+            name="kube-score",
+            module="kube-score",
+            package="github.com/zegl/kube-score/cmd/kube-score",
+            version_of="github.com/zegl/kube-score",
+        ),
+        Tool(
+            name="promtool",
+            module="prometheus",
+            package="github.com/prometheus/prometheus/cmd/promtool",
+            version_of="github.com/prometheus/prometheus",
+            tags="remove_all_sd",  # of no use here, and most of what there is to compile
         ),
     )
 }
@@ -160,7 +175,7 @@ def _build(tool: Tool, title: str) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     log = partial / "build.log"
-    flags = ["-v", "-ldflags", tool.linker_flags(), NO_DEBUG_TABLES]
+    flags = ["-v", "-tags", tool.tags, "-ldflags", tool.linker_flags(), NO_DEBUG_TABLES]
     command = [go, "build", *flags, "-o", str(partial / tool.name)]
     say(f"{title} from Go module {tool.version_of}")
     started = time.monotonic()

@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +13,7 @@ import yaml
 from tests.cluster import ControlPlane, binary
 
 CHART = Path(__file__).parents[2] / "charts" / "atelier"
+RELEASE_VALUES = CHART / "values-release.yaml"
 RELEASE = "atelier"
 NAMESPACE = "atelier-system"
 NOT_WORKLOAD = ("CustomResourceDefinition", "ServiceAccount", "ClusterRole", "Role")
@@ -36,17 +37,27 @@ def value_arguments(values: Mapping[str, object]) -> list[str]:
 
 
 def render_chart(
-    values: Mapping[str, object] = NO_VALUES, *, namespace: str = NAMESPACE
+    values: Mapping[str, object] = NO_VALUES,
+    *,
+    namespace: str = NAMESPACE,
+    files: Sequence[Path] = (),
+    offers: Sequence[str] = (),
 ) -> list[Manifest]:
     """
     Give the manifests of the chart, as `helm template` prints them.
+
+    Args:
+        values: Single values, which win over those of files.
+        namespace: Where the release goes.
+        files: Values files.
+        offers: API versions that the cluster has beside Kubernetes' own.
 
     Raises:
         ChartError: Helm refused the values.
     """
     command = [str(binary("helm")), "template", RELEASE, str(CHART), "--namespace", namespace]
     done = subprocess.run(  # noqa: S603 (fixed program, and values of a test)
-        [*command, *value_arguments(values)],
+        [*command, *_file_arguments(files, offers), *value_arguments(values)],
         capture_output=True,
         text=True,
         timeout=HELM_SECONDS,
@@ -56,6 +67,11 @@ def render_chart(
     if done.returncode != 0:
         raise ChartError(done.stderr)
     return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+def _file_arguments(files: Sequence[Path], offers: Sequence[str]) -> list[str]:
+    named = [argument for path in files for argument in ("--values", str(path))]
+    return named + [argument for offer in offers for argument in ("--api-versions", offer)]
 
 
 def install_chart(

@@ -57,6 +57,9 @@ def test_values_are_parsed_into_their_types(tmp_path: Path) -> None:
         ("ATELIER_NODE_PROVISIONER", "Karpenter", "karpenter, byo"),
         ("ATELIER_PROBE_INTERVAL_SECONDS", "0", "at least 1"),
         ("ATELIER_RESYNC_SECONDS", "1.5", "whole number"),
+        ("ATELIER_PRESET_DIGESTS", "mistral", "preset=sha256:"),
+        ("ATELIER_PRESET_DIGESTS", "a=sha256:12", "64 hex digits"),
+        ("ATELIER_PRESET_DIGESTS", f"a=sha256:{'0' * 64},", "commas between"),
         ("ATELIER_METRICS_PORT", "70000", "1 to 65535"),
         ("ATELIER_HEALTH_PORT", "-1", "1 to 65535"),
         ("ATELIER_PRESET_IMAGE", "x/{model}", "{preset} and {version}"),
@@ -110,3 +113,15 @@ def test_help_shows_every_variable_with_its_default() -> None:
     assert len(table.splitlines()) == len(documented())
     assert "ATELIER_LEADER_ELECTION" in table
     assert "[true]" in table
+
+
+def test_a_preset_with_a_digest_is_pulled_by_it() -> None:
+    first, second = (f"sha256:{digit * 64}" for digit in "ab")
+    settings = Settings.from_environment(
+        {
+            "ATELIER_PRESET_IMAGE": "r.example.com/{preset}:1",
+            "ATELIER_PRESET_DIGESTS": f"mistral-7b={first},tiny-mistral={second}",
+        }
+    )
+    assert settings.image_for("tiny-mistral") == f"r.example.com/tiny-mistral:1@{second}"
+    assert settings.image_for("another") == "r.example.com/another:1"

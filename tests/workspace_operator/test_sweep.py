@@ -1,8 +1,11 @@
 """What no event told us is found a sweep later; what stands still wakes nobody."""
 
+import asyncio
+from collections.abc import Iterable
 from typing import Any
 
-from workspace_operator.cluster import Gone, Kind, Manifest
+import pytest
+from workspace_operator.cluster import ClusterError, Forbidden, Gone, Kind, Manifest, Unreachable
 from workspace_operator.cluster.kinds import NODE_CLAIM
 from workspace_operator.sweep import Sweep
 from workspace_operator.wake import Key
@@ -15,6 +18,7 @@ class Shelf:
         self.objects: dict[str, list[Manifest]] = {}
         self.asked: list[tuple[str, str]] = []
         self.serves_claims = True
+        self.error: ClusterError | None = None
 
     async def list(
         self, kind: Kind, *, namespace: str | None = None, labels: str = "", fresh: bool = True
@@ -22,6 +26,8 @@ class Shelf:
         assert namespace is None
         assert fresh
         self.asked.append((kind.kind, labels))
+        if self.error is not None:
+            raise self.error
         if kind is NODE_CLAIM and not self.serves_claims:
             request = "GET nodeclaims"
             raise Gone(request, "not served")
@@ -113,3 +119,47 @@ async def test_a_cluster_without_node_claims_is_swept_too() -> None:
     shelf.serves_claims = False
     shelf.objects = {"Workspace": [thing("a")]}
     assert await sweep_twice(shelf, {"Workspace": [thing("a", version=2)]}) == [Key("team", "a")]
+
+
+REFUSED = Forbidden("GET workspaces", "no")
+SILENT = Unreachable("GET workspaces", "no answer")
+
+
+@pytest.mark.parametrize(("error", "beats"), [(None, 1), (REFUSED, 1), (SILENT, 0)])
+async def test_health_hears_of_every_sweep_that_was_answered(
+    error: ClusterError | None, beats: int
+) -> None:
+    shelf, heard = Shelf(), [0]
+    shelf.error = error
+
+    def beat() -> None:
+        heard[0] += 1
+
+    sweep = Sweep(cluster=shelf, add=lambda _key: None, on_answer=beat)  # type: ignore[arg-type]  # it only lists
+    running = asyncio.create_task(sweep.run(3600))
+    for _ in range(20):  # the shelf answers at once, so a few turns of the loop are a sweep
+        await asyncio.sleep(0)
+    running.cancel()
+    assert shelf.asked
+    assert heard == [beats]
+
+
+async def test_claims_are_shown_by_their_last_step_and_lost_ones_counted() -> None:
+    shelf, shown = Shelf(), list[tuple[list[str], int]]()
+    true = {"status": "True"}
+    launched = claim("b", "a", "uid-a") | {
+        "status": {"conditions": [{"type": "Launched", **true}, {"type": "Registered"}]}
+    }
+    going = claim("d", "gone", "uid-gone")
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    shelf.objects = {
+        "Workspace": [thing("a")],
+        "NodeClaim": [claim("c", "a", "uid-a"), launched, going],
+    }
+
+    def show(steps: Iterable[str], orphans: int) -> None:
+        shown.append((list(steps), orphans))
+
+    sweep = Sweep(cluster=shelf, add=lambda _key: None, show_claims=show)  # type: ignore[arg-type]  # it only lists
+    await sweep.once()
+    assert shown == [(["Requested", "Launched", "Deleting"], 1)]

@@ -49,6 +49,9 @@ CPU_MEMORY_GIB = 1
 CPU_MEMORY_LIMIT_GIB = 3
 SHARED_MEMORY = "1Gi"
 SCRATCH = "4Gi"
+# Of the node's disk: twice the scratch and the logs. The image does not count.
+DISK_REQUEST = {"ephemeral-storage": "1Gi"}
+DISK_LIMIT = {"ephemeral-storage": "9Gi"}
 
 # Source: kaito-project/kaito, pkg/workspace/manifests at v0.12.0.
 TOLERATIONS = [
@@ -166,8 +169,8 @@ def _resources(plan: Plan) -> dict[str, Any]:
         weights = 2 * _weights_gib(plan)
         cpu, memory, limit = "250m", weights + CPU_MEMORY_GIB, weights + CPU_MEMORY_LIMIT_GIB
     return {
-        "requests": {"cpu": cpu, "memory": f"{memory}Gi", **gpus},
-        "limits": {"memory": f"{limit}Gi", **gpus},
+        "requests": {"cpu": cpu, "memory": f"{memory}Gi", **DISK_REQUEST, **gpus},
+        "limits": {"memory": f"{limit}Gi", **DISK_LIMIT, **gpus},
     }
 
 
