@@ -9,12 +9,14 @@ with one sentence on stderr; 2 for a wrong call.
 import argparse
 import os
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import yaml
 
 from model_presets.catalog import Catalog, UnknownPreset, load_catalog
+from model_presets.consolidated import convert_consolidated
 from model_presets.convert import convert
 from model_presets.download import copy_folder, download
 from model_presets.hub import DownloadFailed, lock_from_hub
@@ -77,6 +79,11 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="ask the hub for sizes and SHA-256 of the pinned revision; fetch no weights",
     )
+    raw = commands.add_parser(
+        "convert", help="turn a raw checkpoint (params.json, consolidated*) into the hub's layout"
+    )
+    raw.add_argument("source", type=Path)
+    raw.add_argument("directory", type=Path)
     check = commands.add_parser("verify", help="compare every byte with the lock file")
     check.add_argument("preset")
     check.add_argument("directory", type=Path)
@@ -87,38 +94,63 @@ def main(arguments: list[str]) -> int:
     """Run one command; return the exit code."""
     parsed = build_parser().parse_args(arguments)
     try:
-        run(parsed, load_catalog(parsed.extra))
+        COMMANDS[parsed.command](parsed, load_catalog(parsed.extra))
     except (UnknownPreset, InvalidPreset, DownloadFailed, WrongWeights, OSError) as error:
         print(f"model_presets: {error}", file=sys.stderr)  # noqa: T201 - a command speaks
         return 1
     return 0
 
 
-def run(parsed: argparse.Namespace, catalog: Catalog) -> None:
-    """Do what one command asks for."""
-    if parsed.command == "list":
-        for each in catalog:
-            say(one_line(each))
-        return
-    if parsed.command == "make-tiny":
-        make_tiny(parsed.directory, parsed.seed, name=parsed.name)
-        return
-    preset = catalog.get(parsed.preset)
-    match parsed.command:
-        case "show":
-            content = asdict(preset)
-            content["aliases"] = list(content["aliases"])
-            say(yaml.safe_dump(content, sort_keys=False, width=100).rstrip())
-        case "download":
-            fetch(preset, parsed.directory, parsed.source, parsed.expected)
-        case "lock":
-            (ask_for_lock if parsed.from_hub else lock)(preset, parsed.directory)
-        case "verify":
-            known = read_lock(parsed.directory)
-            verify(parsed.directory, known, preset)
-            say(f"{len(known.files)} files, {known.total_bytes} bytes: {known.digest}")
-        case unknown:
-            raise AssertionError(f"{unknown}: a command without a case")
+def run_list(_parsed: argparse.Namespace, catalog: Catalog) -> None:
+    """Print one line per preset."""
+    for preset in catalog:
+        say(one_line(preset))
+
+
+def run_show(parsed: argparse.Namespace, catalog: Catalog) -> None:
+    """Print all that the catalog says of one preset."""
+    content = asdict(catalog.get(parsed.preset))
+    content["aliases"] = list(content["aliases"])
+    say(yaml.safe_dump(content, sort_keys=False, width=100).rstrip())
+
+
+def run_make_tiny(parsed: argparse.Namespace, _catalog: Catalog) -> None:
+    """Make the weights of a tiny model."""
+    make_tiny(parsed.directory, parsed.seed, name=parsed.name)
+
+
+def run_download(parsed: argparse.Namespace, catalog: Catalog) -> None:
+    """Bring the weights from wherever they are."""
+    fetch(catalog.get(parsed.preset), parsed.directory, parsed.source, parsed.expected)
+
+
+def run_lock(parsed: argparse.Namespace, catalog: Catalog) -> None:
+    """Write a lock: of a folder, or of what a hub states."""
+    (ask_for_lock if parsed.from_hub else lock)(catalog.get(parsed.preset), parsed.directory)
+
+
+def run_convert(parsed: argparse.Namespace, _catalog: Catalog) -> None:
+    """Turn a raw checkpoint into the hub's layout."""
+    for name in convert_consolidated(parsed.source, parsed.directory):
+        say(name)
+
+
+def run_verify(parsed: argparse.Namespace, catalog: Catalog) -> None:
+    """Compare every byte with the lock."""
+    known = read_lock(parsed.directory)
+    verify(parsed.directory, known, catalog.get(parsed.preset))
+    say(f"{len(known.files)} files, {known.total_bytes} bytes: {known.digest}")
+
+
+COMMANDS: Mapping[str, Callable[[argparse.Namespace, Catalog], None]] = {
+    "list": run_list,
+    "show": run_show,
+    "make-tiny": run_make_tiny,
+    "download": run_download,
+    "lock": run_lock,
+    "convert": run_convert,
+    "verify": run_verify,
+}
 
 
 def fetch(preset: Preset, directory: Path, source: Path | None, expected: Path | None) -> None:

@@ -1,10 +1,8 @@
 """
 Mistral's own tokenizers, and the same vocabularies in the form that this server reads.
 
-The package mistral-common carries the SentencePiece models. The hub's tokenizer.json is made of
-them by writing out the merges that a SentencePiece vocabulary holds only implicitly: a pair may
-merge where the joined piece exists, and the piece of the highest score merges first (runs of spaces
-come last).
+The package mistral-common carries the SentencePiece models; the hub's tokenizer.json is made of
+them as the conversion of a raw checkpoint does it.
 """
 
 from pathlib import Path
@@ -18,8 +16,7 @@ from mistral_common.protocol.instruct.messages import (
 )
 from mistral_common.protocol.instruct.request import ChatCompletionRequest
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
-from sentencepiece import SentencePieceProcessor
-from transformers import LlamaTokenizer
+from model_presets import sentence_pieces
 
 DATA = Path(mistral_common.__file__).parent / "data"
 MODELS = {
@@ -36,24 +33,7 @@ ROLES: dict[str, Any] = {
 
 def write_tokenizer(version: str, directory: Path) -> None:
     """Write tokenizer.json and tokenizer_config.json as the hub has them."""
-    pieces = SentencePieceProcessor(model_file=str(MODELS[version]))
-    vocabulary = {pieces.id_to_piece(i): i for i in range(len(pieces))}
-    ranked = []
-    controls = []
-    for piece, id_ in vocabulary.items():
-        if pieces.is_control(id_) and piece not in {"<s>", "</s>"}:
-            controls.append(piece)
-        if pieces.is_control(id_) or pieces.is_byte(id_) or pieces.is_unknown(id_):
-            continue
-        for left, right in ((piece[:cut], piece[cut:]) for cut in range(1, len(piece))):
-            if left in vocabulary and right in vocabulary:
-                ranked.append((pieces.get_score(id_), len(left), len(right), (left, right)))
-    ranked.sort(key=lambda entry: entry[:3], reverse=True)
-    merges = [pair for *_, pair in ranked]
-    tokenizer = LlamaTokenizer(
-        vocab=vocabulary, merges=merges, additional_special_tokens=controls or None
-    )
-    tokenizer.save_pretrained(directory)
+    sentence_pieces.write_tokenizer(MODELS[version], directory)
 
 
 def reference(version: str) -> Mistral:
