@@ -16,13 +16,18 @@ from pathlib import Path
 import uvloop
 
 from model_server import logs
-from model_server.app import build_app
+from model_server.api_keys import ApiKeys
+from model_server.app import build_app, build_probe_app
+from model_server.command_line import parse
 from model_server.lifecycle import Lifecycle
 from model_server.metrics import Metrics
+from model_server.probe_server import ProbeServer
 from model_server.server import EXIT_BAD_START, EXIT_OK, ModelServer
-from model_server.service import Service
-from model_server.settings import BadStart, Settings, parse
+from model_server.service import AnswerLimits, Service
+from model_server.settings import BadStart, Settings
 from model_server.startup import find_preset, identity_of, load, names_of
+from model_server.tls import Certificate
+from model_server.uvicorn_config import Wire
 
 # Source: https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/
 TERMINATION_LOG = Path("/dev/termination-log")
@@ -36,25 +41,25 @@ def main() -> int:
     try:
         settings = parse(sys.argv[1:], os.environ)  # noqa: TID251 - this is __main__
         logs.configure()
-        return uvloop.run(serve(settings, listen(settings)))
+        return uvloop.run(serve(settings, listen(settings.host, settings.port)))
     except BadStart as error:
         tell(str(error))
         return EXIT_BAD_START
 
 
-def listen(settings: Settings) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """
-    Open the port.
+    Open a port.
 
     Raises:
         BadStart: If it cannot be opened.
     """
     try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        where = f"{settings.host} port {settings.port}"
-        raise BadStart(f"cannot listen on {where}: {error.strerror or error}") from error
+        reason = error.strerror or error
+        raise BadStart(f"cannot listen on {host} port {port}: {reason}") from error
 
 
 async def serve(settings: Settings, listener: socket.socket) -> int:
@@ -62,17 +67,23 @@ async def serve(settings: Settings, listener: socket.socket) -> int:
     Put the parts together and run them.
 
     Raises:
-        BadStart: If the settings name no preset of the catalog.
+        BadStart: If a setting names a preset, a file or a port that cannot be used.
     """
     preset = find_preset(settings)
     names = names_of(settings, preset)
     lifecycle = Lifecycle(identity_of(names, preset))
-    service = Service(names, lifecycle, Metrics(names.primary))
+    limits = AnswerLimits(
+        first_token_seconds=settings.first_token_seconds, answer_seconds=settings.answer_seconds
+    )
+    service = Service(names, lifecycle, Metrics(names.primary), limits)
+    keys = ApiKeys(settings.api_keys) if settings.api_keys else None
     server = ModelServer(
-        build_app(service),
+        build_app(service, keys=keys, cors_origins=settings.cors_origins),
         service,
         partial(load, settings, preset),
         drain_seconds=settings.drain_seconds,
+        wire=Wire(certificate=_certificate(settings)),
+        probes=_probes(settings, service),
     )
     host, port = listener.getsockname()[:2]
     logs.say("listening", host=host, port=port, model=str(settings.model), names=names.names)
@@ -80,6 +91,20 @@ async def serve(settings: Settings, listener: socket.socket) -> int:
     if server.failure is not None:
         tell(server.failure)
     return exit_code
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    if settings.tls_certificate is None:
+        return None
+    return Certificate(settings.tls_certificate, settings.tls_key)
+
+
+def _probes(settings: Settings, service: Service) -> ProbeServer | None:
+    if settings.probe_port is None:
+        return None
+    listener = listen(settings.host, settings.probe_port)
+    logs.say("probes_listening", port=listener.getsockname()[1])
+    return ProbeServer(build_probe_app(service), listener)
 
 
 def tell(sentence: str) -> None:

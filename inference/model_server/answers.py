@@ -8,20 +8,21 @@ client takes a broken answer for a whole one.
 Must not import torch or transformers.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from model_server import sse
+from model_server import errors, sse
 from model_server.disconnect import while_connected
 from model_server.errors import ApiError
 from model_server.generation import Piece, accept, pieces
 from model_server.meter import AnswerMeter
 from model_server.request import Request
-from model_server.service import ServedModel, Service
+from model_server.service import AnswerLimits, ServedModel, Service
 
 EVENT_STREAM = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -40,6 +41,8 @@ class Job:
     chat: bool
     stream: bool
     with_usage: bool
+    echo: str = ""  # text before the answer's own
+    only_text: bool = False  # KAITO's old shape
 
 
 class GenerationResponse(Response):
@@ -69,7 +72,7 @@ class GenerationResponse(Response):
                     answer = pieces(
                         tokens, decode=self._model.tokenizer.decode, stops=self._job.stops
                     )
-                    writing = _Writing(self._job, meter, send)
+                    writing = _Writing(self._job, meter, self._service.limits, send)
                     work = writing.stream(answer) if self._job.stream else writing.whole(answer)
                     finished = await while_connected(receive, work)
                 reason = writing.reason if finished else "abort"
@@ -85,25 +88,21 @@ class GenerationResponse(Response):
 class _Writing:
     """Write the pieces of one answer to one client."""
 
-    def __init__(self, job: Job, meter: AnswerMeter, send: Send) -> None:
+    def __init__(self, job: Job, meter: AnswerMeter, limits: AnswerLimits, send: Send) -> None:
         self._job = job
+        self._limits = limits
+        self._started = asyncio.get_running_loop().time()
         self._meter = meter
         self._send = send
         self.reason = "error"
 
     async def whole(self, answer: AsyncGenerator[Piece, None]) -> None:
-        text = ""
-        async with aclosing(answer):
+        text = self._job.echo
+        async with self._clock() as clock, aclosing(answer):
             async for piece in answer:
-                self._take(piece)
+                self._take(piece, clock)
                 text += piece.text
-        body = sse.whole_answer(
-            self._job.head,
-            chat=self._job.chat,
-            text=text,
-            finish_reason=self.reason,
-            usage=self._usage(),
-        )
+        body = self._whole(text)
         await self._begin({"content-type": "application/json", "content-length": str(len(body))})
         await self._send({"type": "http.response.body", "body": body})
 
@@ -112,15 +111,15 @@ class _Writing:
         writer = sse.ChunkWriter(job.head, chat=job.chat, with_usage=job.with_usage)
         begun = False
         try:
-            async with aclosing(answer):
+            async with self._clock() as clock, aclosing(answer):
                 async for piece in answer:
-                    self._take(piece)
-                    if not begun:
+                    self._take(piece, clock)
+                    if begun:
+                        await self._write(self._events(writer, piece))
+                    else:
                         await self._begin(EVENT_STREAM)
-                    await self._write(
-                        b"" if begun else writer.opening(), self._events(writer, piece)
-                    )
-                    begun = True
+                        begun = True
+                        await self._write(self._opening(writer), self._events(writer, piece))
         except ApiError as error:
             if not begun:
                 raise
@@ -128,13 +127,46 @@ class _Writing:
             await self._write(sse.error_event(error.problem.document()))
         await self._send({"type": "http.response.body", "body": b""})
 
+    def _opening(self, writer: sse.ChunkWriter) -> bytes:
+        return writer.opening() + (writer.text(self._job.echo) if self._job.echo else b"")
+
+    def _whole(self, text: str) -> bytes:
+        if self._job.only_text:
+            return sse.only_text(text)
+        return sse.whole_answer(
+            self._job.head,
+            chat=self._job.chat,
+            text=text,
+            finish_reason=self.reason,
+            usage=self._usage(),
+        )
+
+    @asynccontextmanager
+    async def _clock(self) -> AsyncGenerator[asyncio.Timeout, None]:
+        """
+        Bound the time to the first token; `_take` then sets the bound of the whole answer.
+
+        Raises:
+            ApiError: 503 or 504, by the bound that was passed.
+        """
+        limits = self._limits
+        try:
+            async with asyncio.timeout(limits.first_token_seconds) as clock:
+                yield clock
+        except TimeoutError:
+            if self._meter.completion_tokens == 0:
+                raise errors.first_token_late(limits.first_token_seconds) from None
+            raise errors.answer_late(limits.answer_seconds) from None
+
     def _events(self, writer: sse.ChunkWriter, piece: Piece) -> bytes:
         events = writer.text(piece.text) if piece.text else b""
         if piece.finish_reason is not None:
             events += writer.closing(piece.finish_reason) + writer.usage(self._usage()) + sse.DONE
         return events
 
-    def _take(self, piece: Piece) -> None:
+    def _take(self, piece: Piece, clock: asyncio.Timeout) -> None:
+        if self._meter.completion_tokens == 0:
+            clock.reschedule(self._started + self._limits.answer_seconds)
         self._meter.tokens(piece.new_tokens)
         self.reason = piece.finish_reason or self.reason
 

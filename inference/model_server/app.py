@@ -1,90 +1,74 @@
 """
 Map paths to answers: the page to read first on the HTTP side.
 
-    POST /v1/chat/completions   a conversation, answered
-    POST /v1/completions        a text, continued
-    GET  /v1/models             what is served; /v1/models/{name} for one name
-    GET  /health                200 while the process can still come to serve
-    GET  /ready                 200 once a token has been generated; how far it is, in either case
-    GET  /metrics               Prometheus
+    generating   /v1/chat/completions, /v1/completions, and KAITO's old /chat
+    texts        /tokenize, /detokenize
+    probes       /health, /ready, /metrics
+    here         /v1/models, /version, /openapi.json, and KAITO's old /
 
-A request is parsed (`protocol`), encoded (`encoding`), generated and written (`answers`); `edge`
-stands around all of it. Everything is passed in; nothing here is global.
+Around them, from the outside in: `edge` (request ids, the log, headers), what browsers ask before
+they ask (CORS), `guard` (keys). Everything is passed in; nothing here is global.
 
 Must not import torch or transformers.
 """
 
-import secrets
 import time
+from collections.abc import Sequence
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from model_server import errors
-from model_server.answers import GenerationResponse, Job
-from model_server.bodies import read_body
-from model_server.edge import Edge, refusal_response
-from model_server.encoding import encode_chat, encode_completion, request_of
+from model_server import __version__, errors, openapi
+from model_server.api_keys import ApiKeys
+from model_server.edge import Edge
 from model_server.errors import ApiError, Problem
-from model_server.metrics import CONTENT_TYPE
-from model_server.protocol import ChatRequest, CompletionRequest, GenerationFields, parse
-from model_server.service import ServedModel, Service
-from model_server.sse import AnswerHead
+from model_server.generating import add_generation
+from model_server.guard import Guard
+from model_server.probes import add_probes
+from model_server.refusal import refusal_response
+from model_server.service import Service
+from model_server.texts import add_texts
 
 
-def build_app(service: Service) -> ASGIApp:
+def build_app(
+    service: Service, *, keys: ApiKeys | None = None, cors_origins: Sequence[str] = ()
+) -> ASGIApp:
     """Return the ASGI application of one model."""
+    app = _routes()
+    add_generation(app, service)
+    add_texts(app, service)
+    _add_models(app, service)
+    _add_small_talk(app, service)
+    add_probes(app, service)
+    inside: ASGIApp = app if keys is None else Guard(app, keys)
+    if cors_origins:
+        # Outside the guard: a browser asks without a key whether it may ask with one.
+        inside = CORSMiddleware(
+            inside,
+            allow_origins=cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "retry-after"],
+        )
+    return Edge(inside, service.metrics)
+
+
+def build_probe_app(service: Service) -> ASGIApp:
+    """Return the application of the probe port."""
+    app = _routes()
+    add_probes(app, service)
+    return Edge(app, service.metrics)
+
+
+def _routes() -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.add_exception_handler(ApiError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_route)
     app.add_exception_handler(Exception, _own_fault)
-    _add_generation(app, service)
-    _add_models(app, service)
-    _add_probes(app, service)
-    return Edge(app, service.metrics)
-
-
-def _add_generation(app: FastAPI, service: Service) -> None:
-    @app.post("/v1/chat/completions")
-    async def chat(request: Request) -> Response:
-        model = service.ready_model()
-        asked = parse(ChatRequest, await read_body(request))
-        _check_model(service, asked)
-        return _generate(service, model, asked, await encode_chat(model, asked))
-
-    @app.post("/v1/completions")
-    async def complete(request: Request) -> Response:
-        model = service.ready_model()
-        asked = parse(CompletionRequest, await read_body(request))
-        _check_model(service, asked)
-        return _generate(service, model, asked, await encode_completion(model, asked))
-
-
-def _generate(
-    service: Service,
-    model: ServedModel,
-    asked: ChatRequest | CompletionRequest,
-    prompt_ids: list[int],
-) -> Response:
-    chat = isinstance(asked, ChatRequest)
-    answer_id = f"{'chatcmpl' if chat else 'cmpl'}-{secrets.token_hex(16)}"
-    job = Job(
-        request=request_of(model, asked, prompt_ids, answer_id),
-        stops=asked.stop,
-        head=AnswerHead(answer_id=answer_id, created=int(time.time()), model=service.names.primary),
-        chat=chat,
-        stream=bool(asked.stream),
-        with_usage=asked.wants_usage,
-    )
-    return GenerationResponse(service, model, job)
-
-
-def _check_model(service: Service, asked: GenerationFields) -> None:
-    """Refuse another model's name; no name means the one model that there is."""
-    if asked.model is not None and not service.names.knows(asked.model):
-        raise errors.model_not_found(service.names.names)
+    return app
 
 
 def _add_models(app: FastAPI, service: Service) -> None:
@@ -112,24 +96,20 @@ def _add_models(app: FastAPI, service: Service) -> None:
         return JSONResponse(card(name))
 
 
-def _add_probes(app: FastAPI, service: Service) -> None:
-    @app.get("/health")
-    async def health() -> Response:
-        if service.is_healthy():
-            return JSONResponse({"status": "ok"})
-        return JSONResponse({"status": "failed"}, status_code=500)
+def _add_small_talk(app: FastAPI, service: Service) -> None:
+    document = openapi.document(service.names.primary)
 
-    @app.get("/ready")
-    async def ready() -> Response:
-        now = service.lifecycle.now()
-        headers = None if now.is_ready else {"retry-after": "1"}
-        return JSONResponse(
-            now.document(), status_code=200 if now.is_ready else 503, headers=headers
-        )
+    @app.get("/version")
+    async def version() -> Response:
+        return JSONResponse({"version": __version__})
 
-    @app.get("/metrics")
-    async def scrape() -> Response:
-        return Response(service.metrics.exposition(), media_type=CONTENT_TYPE)
+    @app.get("/openapi.json")
+    async def description() -> Response:
+        return JSONResponse(document)
+
+    @app.get("/")
+    async def kaito_root() -> Response:
+        return JSONResponse({"message": "Server is running"})  # KAITO's words, until its 0.8
 
 
 async def _refuse(_request: Request, error: Exception) -> Response:

@@ -9,7 +9,8 @@ from model_presets.preset import Preset
 
 from model_server.cache_size import open_native_runner, step_tokens
 from model_server.checkpoint import BadCheckpoint
-from model_server.engine import Engine, EngineLimits
+from model_server.engine import Engine
+from model_server.engine_state import EngineLimits
 from model_server.lifecycle import Lifecycle
 from model_server.model import LoadedModel, choose_device, load_model
 from model_server.reference_runner import ReferenceRunner

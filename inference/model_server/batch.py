@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from model_server.request import SamplingParameters
+from model_server.history import History
+from model_server.request import SamplingParameters, TokenLogprobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class BatchItem:
     block_ids: tuple[int, ...]
     samples: bool  # whether the last token is the newest known, so that the next one is wanted
     sampling: SamplingParameters
+    history: History  # grows after the step
 
     @property
     def end(self) -> int:
@@ -57,8 +59,27 @@ class Batch:
         return tuple(item for item in self.items if item.samples)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """Hold the next token of one sequence."""
+
+    token_id: int
+    logprobs: TokenLogprobs | None = None  # where its sampling asks for them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """Say in one sentence why a sequence gets no next token; the others of its batch do."""
+
+    error: str
+
+
 class RunnerLost(Exception):
     """Report that a runner will never compute again, as after a CUDA fault."""
+
+
+class OutOfMemory(Exception):
+    """Report that a step did not fit into memory; a smaller one may."""
 
 
 class Runner(Protocol):
@@ -93,11 +114,12 @@ class Runner(Protocol):
     def block_count(self) -> int:
         """Blocks that there are, numbered from 0."""
 
-    def step(self, batch: Batch) -> Sequence[int]:
+    def step(self, batch: Batch) -> Sequence[Drawn | Failed]:
         """
-        Compute the batch and answer the next token id of each of `batch.sampled`.
+        Compute the batch and answer the next token of each of `batch.sampled`.
 
         Raises:
             RunnerLost: If no later step can succeed either: the engine ends.
+            OutOfMemory: If a smaller step may succeed: one request is failed, the rest tried again.
             Exception: Anything else fails the requests of this batch and no other.
         """

@@ -10,6 +10,7 @@ import torch
 
 from model_server.batch import Batch, BatchItem
 from model_server.checkpoint import BadCheckpoint
+from model_server.history import History
 from model_server.kv import blocks_for, most_blocks
 from model_server.model import LoadedModel
 from model_server.request import SamplingParameters
@@ -87,5 +88,6 @@ def _largest_step(count: int, size: CacheSize) -> Batch:
         block_ids=tuple(range(size.block_count)),
         samples=True,
         sampling=SamplingParameters(max_tokens=1, temperature=0),
+        history=History((0,) * count),
     )
     return Batch(items=(item,))

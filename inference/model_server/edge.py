@@ -15,22 +15,35 @@ import secrets
 import time
 from typing import Any
 
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from model_server import errors
 from model_server.bodies import ClientLeft
 from model_server.errors import Problem
 from model_server.metrics import Metrics
+from model_server.refusal import refusal_response
+from model_server.uvicorn_config import MAX_HEADER_BYTES
 
 logger = logging.getLogger(__name__)
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 MAX_HEADERS = 100
-MAX_HEADER_BYTES = 16 * 1024
 HEADERS_TOO_LARGE = 431
 PATHS = frozenset(
-    {"/v1/chat/completions", "/v1/completions", "/v1/models", "/health", "/ready", "/metrics"}
+    {
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/models",
+        "/tokenize",
+        "/detokenize",
+        "/version",
+        "/openapi.json",
+        "/chat",
+        "/",
+        "/health",
+        "/ready",
+        "/metrics",
+    }
 )
 QUIET = frozenset({"/health", "/ready", "/metrics"})  # asked every few seconds
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -118,13 +131,6 @@ def _header_refusal(headers: list[tuple[bytes, bytes]]) -> Problem | None:
         return None
     message = f"more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES:,} bytes of them"
     return Problem(status=HEADERS_TOO_LARGE, message=message, code="headers_too_large")
-
-
-def refusal_response(problem: Problem) -> JSONResponse:
-    """Write a problem as an answer."""
-    return JSONResponse(
-        problem.document(), status_code=problem.status, headers=dict(problem.headers)
-    )
 
 
 async def _answer(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:

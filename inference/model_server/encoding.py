@@ -4,13 +4,26 @@ Turn a parsed request into tokens for the engine, within the context.
 Must not import torch or transformers.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 from model_server import errors
 from model_server.chat_prompt import InvalidConversation, NoChatTemplate, PromptTooLong, Turn
-from model_server.protocol import ChatRequest, CompletionRequest, GenerationFields
+from model_server.kaito_chat import KaitoChat
+from model_server.model_names import ModelNames
+from model_server.protocol import ChatRequest, CompletionRequest, GenerationFields, Message
 from model_server.request import Request, SamplingParameters
 from model_server.service import ServedModel
+
+
+def check_model(names: ModelNames, asked: str | None) -> None:
+    """
+    Refuse another model's name; no name means the one model that there is.
+
+    Raises:
+        ApiError: 404 with the known names.
+    """
+    if asked is not None and not names.knows(asked):
+        raise errors.model_not_found(names.names)
 
 
 async def encode_chat(model: ServedModel, asked: ChatRequest) -> list[int]:
@@ -20,10 +33,20 @@ async def encode_chat(model: ServedModel, asked: ChatRequest) -> list[int]:
     Raises:
         ApiError: 400 if no prompt can be made of it.
     """
+    return await encode_messages(model, asked.messages)
+
+
+async def encode_messages(model: ServedModel, messages: Sequence[Message]) -> list[int]:
+    """
+    Return the prompt of messages.
+
+    Raises:
+        ApiError: 400 if no prompt can be made of them.
+    """
     turns: list[Turn] = [
         # "developer" is the newer name of the same role.
         {"role": "system" if m.role == "developer" else m.role, "content": m.content}
-        for m in asked.messages
+        for m in messages
     ]
     limit = model.engine.longest_request
     return await _encode(model.tokenizer.encode_chat(turns, limit=limit), "messages", limit)
@@ -38,8 +61,38 @@ async def encode_completion(model: ServedModel, asked: CompletionRequest) -> lis
     """
     if not isinstance(asked.prompt, str):
         return list(asked.prompt)
+    return await encode_text(model, asked.prompt)
+
+
+async def encode_kaito(model: ServedModel, asked: KaitoChat) -> list[int]:
+    """
+    Return the prompt of a request in KAITO's old form.
+
+    Raises:
+        ApiError: 400 if there is none, or no prompt can be made of it.
+    """
+    if asked.messages is not None:
+        return await encode_messages(model, asked.messages)
+    return await encode_text(model, asked.text)
+
+
+async def encode_text(model: ServedModel, text: str) -> list[int]:
+    """
+    Return the tokens of a text, the beginning-of-sequence token first.
+
+    Raises:
+        ApiError: 400 if it is too long.
+    """
     limit = model.engine.longest_request
-    return await _encode(model.tokenizer.encode_text(asked.prompt, limit=limit), "prompt", limit)
+    return await _encode(model.tokenizer.encode_text(text, limit=limit), "prompt", limit)
+
+
+def text_of_prompt(model: ServedModel, prompt: str | tuple[int, ...]) -> str:
+    """Return the text that an answer with `echo` begins with."""
+    if isinstance(prompt, str):
+        return prompt
+    known = model.engine.vocabulary_size
+    return model.tokenizer.decode([token for token in prompt if token < known])
 
 
 async def _encode(encoding: Awaitable[list[int]], param: str, limit: int) -> list[int]:

@@ -7,8 +7,9 @@ out of it, with every token of the step. The thread's loop reads
     take messages in -> schedule -> step -> update -> deliver
 
 and nothing else touches the scheduler or the runner. A step that fails ends the requests of its
-batch; a runner that is lost, or a fault in the scheduling itself, ends the thread: everything open
-is failed, `is_alive` turns False and the process is to be replaced.
+batch, one that ran out of memory ends its largest request and the others go on; a runner that is
+lost, or a fault in the scheduling itself, ends the thread: everything open is failed, `is_alive`
+turns False and the process is to be replaced.
 
 Invariant: a request that `generate` accepted gets exactly one finish reason, or its reader left.
 Must not import torch.
@@ -24,7 +25,8 @@ import time
 from collections import deque
 from dataclasses import dataclass, replace
 
-from model_server.batch import Runner, RunnerLost
+from model_server.batch import OutOfMemory, Runner, RunnerLost
+from model_server.engine_state import EngineLimits, EngineStatistics
 from model_server.request import (
     EngineStopped,
     FinishReason,
@@ -42,29 +44,9 @@ IDLE_BEAT_SECONDS = 1.0  # how often an idle thread shows that it lives
 JOIN_SECONDS = 10.0  # how long `stop` waits for a step that is under way
 RETRY_AFTER_MOST_SECONDS = 60
 RECENT_FINISHES = 32  # that the advice to come back later is worked out from
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineLimits:
-    """Bound what runs and waits at the same time."""
-
-    max_sequences: int = 32
-    max_queued: int = 128
-    max_batch_tokens: int = 512
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineStatistics:
-    """Show the engine as it was after its latest step; the last four only grow."""
-
-    running: int = 0
-    waiting: int = 0
-    kv_blocks_used: int = 0
-    kv_blocks_total: int = 0
-    steps: int = 0
-    tokens_computed: int = 0  # of prompts and answers, computed again after a preemption included
-    tokens_generated: int = 0
-    preemptions: int = 0
+# So many steps without memory in so short a time are no accident of one request.
+MANY_OUT_OF_MEMORY = 3
+OUT_OF_MEMORY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +81,8 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._statistics = EngineStatistics(kv_blocks_total=runner.block_count)
         self._heartbeat = time.monotonic()
+        self._out_of_memory_at: deque[float] = deque(maxlen=MANY_OUT_OF_MEMORY)
+        self._device_lost = False
         # Of the event loop:
         self._streams: dict[str, TokenStream] = {}
         self._accepting = False
@@ -111,9 +95,28 @@ class Engine:
         return self._thread.is_alive()
 
     @property
+    def has_lost_device(self) -> bool:
+        """Whether the thread ended because the device will not compute again."""
+        return self._device_lost
+
+    @property
+    def is_short_of_memory(self) -> bool:
+        """Whether steps have run out of memory again and again, and recently."""
+        recent = tuple(self._out_of_memory_at)
+        return (
+            len(recent) == MANY_OUT_OF_MEMORY
+            and time.monotonic() - recent[0] < OUT_OF_MEMORY_SECONDS
+        )
+
+    @property
     def longest_request(self) -> int:
         """Longest prompt and answer together, in tokens."""
         return self._scheduler.limits.longest
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Token ids that the model knows: all from 0 to below this."""
+        return self._runner.vocabulary_size
 
     def heartbeat_age_seconds(self) -> float:
         """Age of the thread's latest sign of life: grows while a step takes long or hangs."""
@@ -212,6 +215,7 @@ class Engine:
         except Exception as error:
             # The boundary of the thread: whatever broke must reach every reader.
             logger.exception("engine_died")
+            self._device_lost = isinstance(error, RunnerLost)
             self._post_end(f"the engine ended: {type(error).__name__}: {error}")
 
     def _take_messages(self) -> bool:
@@ -238,17 +242,22 @@ class Engine:
             self._publish(computed=0, generated=0, steps=0)
             return
         try:
-            token_ids = self._runner.step(batch)
+            outcomes = self._runner.step(batch)
         except RunnerLost:
             raise
+        except OutOfMemory as error:
+            logger.warning("engine_out_of_memory", extra={"tokens": batch.token_count})
+            outputs = self._scheduler.fail_largest(batch, str(error))
+            self._out_of_memory_at.append(time.monotonic())
+            generated = 0
         except Exception as error:
             # The boundary of a step: its fault must not reach the other requests.
             logger.exception("engine_step_failed", extra={"requests": len(batch.items)})
             outputs = self._scheduler.fail(batch, f"{type(error).__name__}: {error}")
             generated = 0
         else:
-            outputs = self._scheduler.update(batch, token_ids)
-            generated = len(token_ids)
+            outputs = self._scheduler.update(batch, outcomes)
+            generated = sum(len(output.token_ids) for output in outputs)
         self._publish(computed=batch.token_count, generated=generated, steps=1)
         if outputs:
             self._post(outputs)
@@ -265,6 +274,8 @@ class Engine:
             tokens_computed=before.tokens_computed + computed,
             tokens_generated=before.tokens_generated + generated,
             preemptions=scheduler.preemptions,
+            prefix_tokens_asked=scheduler.prefix_tokens_asked,
+            prefix_tokens_found=scheduler.prefix_tokens_found,
         )
 
     def _post(self, outputs: list[TokenOutput]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 INVALID = "invalid_request_error"
 SERVER = "server_error"
+KEY = "authentication_error"
 BUSY = "rate_limit_error"
 
 
@@ -48,6 +49,13 @@ class ApiError(Exception):
         """Keep the problem; its message is safe to log."""
         super().__init__(problem.message)
         self.problem = problem
+
+
+def no_valid_key() -> Problem:
+    """Turn a caller away who shows no key, or a wrong one; both look the same from outside."""
+    message = "this server needs an API key: send the header Authorization: Bearer KEY"
+    headers = {"www-authenticate": "Bearer"}
+    return Problem(status=401, message=message, kind=KEY, code="invalid_api_key", headers=headers)
 
 
 def invalid_value(param: str | None, message: str, *, status: int = 422) -> ApiError:
@@ -122,6 +130,18 @@ def unavailable(message: str, *, code: str, retry_after_seconds: int) -> ApiErro
             headers={"retry-after": str(retry_after_seconds)},
         )
     )
+
+
+def first_token_late(seconds: float) -> ApiError:
+    """Give up on a request that waited for its first token too long: others are before it."""
+    message = f"no token came within {seconds:g} s; the server is busy, try again later"
+    return unavailable(message, code="queue_timeout", retry_after_seconds=5)
+
+
+def answer_late(seconds: float) -> ApiError:
+    """Give up on an answer that takes too long."""
+    message = f"the answer took longer than {seconds:g} s; ask for fewer tokens"
+    return ApiError(Problem(status=504, message=message, kind=SERVER, code="answer_timeout"))
 
 
 def generation_failed() -> ApiError:

@@ -6,6 +6,10 @@ hands blocks out by number and counts who holds them; a block is free exactly wh
 A block may be held by several sequences (`share`): it then must not be written any more, which is
 so by construction once all its positions are computed.
 
+A full block can be remembered under a key that names its content (prefix.py). When its last holder
+lets go, it is free and keeps its content, until the pool hands it out again: blocks without a key
+first, then the one that has been free longest.
+
 A table is the run of blocks that one sequence holds. Under a sliding window it lets go of blocks
 behind the window, so that a sequence never holds more than the window and the tokens of one step,
 however long it grows. Block numbers are not reused in place: a ring that overwrote its oldest
@@ -14,17 +18,19 @@ block could not share it.
 Must not import torch, asyncio, threading, time or anything of HTTP.
 """
 
-from collections import deque
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 
 
 class BlockPool:
     """Hand out block numbers and take them back."""
 
     def __init__(self, block_count: int) -> None:
-        """Start with every block free."""
+        """Start with every block free and without content."""
         self._holders = [0] * block_count
-        self._free = deque(range(block_count))
+        self._free = OrderedDict.fromkeys(range(block_count))  # the first is handed out next
+        self._key_of: dict[int, bytes] = {}
+        self._block_of: dict[bytes, int] = {}
 
     @property
     def total(self) -> int:
@@ -41,11 +47,16 @@ class BlockPool:
         """Number of blocks that somebody holds."""
         return self.total - self.free
 
+    def is_held(self, block: int) -> bool:
+        """Tell whether somebody holds this block."""
+        return self._holders[block] > 0
+
     def take(self, count: int) -> list[int] | None:
         """Hand out that many blocks with one holder each, or none at all if too few are free."""
         if count > len(self._free):
             return None
-        blocks = [self._free.popleft() for _ in range(count)]
+        blocks = [self._free.popitem(last=False)[0] for _ in range(count)]
+        self.forget(blocks)
         for block in blocks:
             self._holders[block] = 1
         return blocks
@@ -55,11 +66,13 @@ class BlockPool:
         Add a holder to each of these blocks.
 
         Raises:
-            ValueError: If one of them is free: its content is not anybody's.
+            ValueError: If one of them is free and without a key: its content is not anybody's.
         """
         for block in blocks:
             if not self._holders[block]:
-                raise ValueError(f"block {block} is free, it cannot be shared")
+                if block not in self._key_of:
+                    raise ValueError(f"block {block} is free, it cannot be shared")
+                del self._free[block]
             self._holders[block] += 1
 
     def give_back(self, blocks: Iterable[int]) -> None:
@@ -74,7 +87,32 @@ class BlockPool:
                 raise ValueError(f"block {block} is free, it cannot be given back")
             self._holders[block] -= 1
             if not self._holders[block]:
-                self._free.append(block)
+                self._free[block] = None
+                self._free.move_to_end(block, last=block in self._key_of)
+
+    def remember(self, block: int, key: bytes) -> None:
+        """
+        Let a full block be found by its key; a second block of the same content is not.
+
+        Raises:
+            ValueError: If nobody holds it: it may have been handed out for something else.
+        """
+        if not self._holders[block]:
+            raise ValueError(f"block {block} is free, it cannot be remembered")
+        if key not in self._block_of and block not in self._key_of:
+            self._block_of[key] = block
+            self._key_of[block] = key
+
+    def find(self, key: bytes) -> int | None:
+        """Return the block of this content, held or free; None if there is none (any more)."""
+        return self._block_of.get(key)
+
+    def forget(self, blocks: Iterable[int]) -> None:
+        """Let nobody find these blocks any more; who holds them keeps them."""
+        for block in blocks:
+            key = self._key_of.pop(block, None)
+            if key is not None:
+                del self._block_of[key]
 
 
 class BlockTable:
@@ -103,9 +141,21 @@ class BlockTable:
         self.blocks += taken
         return True
 
+    def adopt(self, first: int, blocks: Sequence[int]) -> None:
+        """
+        Begin with blocks that have been computed already, from logical block `first` on.
+
+        Raises:
+            ValueError: If this table holds blocks, or the pool refuses.
+        """
+        if self.blocks:
+            raise ValueError("a table that holds blocks cannot begin with others")
+        self._pool.share(blocks)
+        self.first, self.blocks = first, list(blocks)
+
     def free(self) -> None:
-        """Give everything back; a second time does nothing."""
-        self._pool.give_back(self.blocks)
+        """Give everything back, the newest first to be reused; a second time does nothing."""
+        self._pool.give_back(reversed(self.blocks))
         self.blocks = []
         self.first = 0
 

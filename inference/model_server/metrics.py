@@ -34,6 +34,8 @@ class EngineLoad:
     waiting: int = 0
     kv_usage: float = 0.0  # share of the KV cache in use, 0 to 1
     preemptions: int = 0
+    prefix_tokens_asked: int = 0
+    prefix_tokens_found: int = 0
 
 
 class Metrics:
@@ -125,11 +127,14 @@ class _Scraped:
         yield self._gauge("vllm:num_requests_running", "Requests being decoded.", load.running)
         yield self._gauge("vllm:num_requests_waiting", "Requests in the queue.", load.waiting)
         yield self._gauge("vllm:kv_cache_usage_perc", "KV cache in use, 0 to 1.", load.kv_usage)
-        preemptions = CounterMetricFamily(
-            "vllm:num_preemptions", "Sequences computed again.", labels=["model_name"]
-        )
-        preemptions.add_metric([self._model], load.preemptions)
-        yield preemptions
+        for name, text, value in (
+            ("vllm:num_preemptions", "Sequences computed again.", load.preemptions),
+            ("vllm:prefix_cache_queries", "Tokens looked up.", load.prefix_tokens_asked),
+            ("vllm:prefix_cache_hits", "Tokens found.", load.prefix_tokens_found),
+        ):
+            counter = CounterMetricFamily(name, text, labels=["model_name"])
+            counter.add_metric([self._model], value)
+            yield counter
 
     def _gauge(self, name: str, text: str, value: float) -> GaugeMetricFamily:
         family = GaugeMetricFamily(name, text, labels=["model_name"])

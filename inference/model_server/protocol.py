@@ -27,16 +27,24 @@ MAX_INTEGER = 2**31 - 1
 MAX_NAME_CHARACTERS = 64  # of a field's name in a message
 
 
-def only(accepted: Sequence[object]) -> BeforeValidator:
+NOTHING: tuple[object, ...] = (None, "", [], {})  # best said by leaving the field out
+NOT_BUILT = "not supported by this server"
+NO_GAPS = "this model continues a text and fills no gaps"
+NO_TOOLS = "this model was not trained to call tools"
+
+
+def only(
+    accepted: Sequence[object], reason: str = "not supported by this server"
+) -> BeforeValidator:
     """Accept the values that change nothing, refuse all others of a field that is not built."""
-    choices = " or ".join(_json_word(value) for value in accepted if value is not None)
+    choices = " or ".join(_json_word(value) for value in accepted if value not in NOTHING)
 
     def check(value: object) -> object:
         if any(type(value) is type(a) and value == a for a in (None, *accepted)):
             return value
         hint = f"only {choices} is accepted" if choices else "leave it out"
         raise PydanticCustomError(
-            "not_supported", "not supported by this server; {hint}", {"hint": hint}
+            "not_supported", "{reason}; {hint}", {"reason": reason, "hint": hint}
         )
 
     return BeforeValidator(check)
@@ -88,7 +96,7 @@ def _prompt_of(value: object) -> object:
     """Accept a text, a list with one text, or token ids."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
         return value[0]
-    if isinstance(value, list) and value and all(type(i) is int and i >= 0 for i in value):
+    if isinstance(value, list | tuple) and value and all(type(i) is int and i >= 0 for i in value):
         return tuple(value)
     if isinstance(value, str):
         return value
@@ -97,13 +105,13 @@ def _prompt_of(value: object) -> object:
     )
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     """Refuse unknown fields and values of another type than the one that is asked for."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Message(_Strict):
+class Message(Strict):
     """Hold one turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
@@ -116,14 +124,14 @@ class Message(_Strict):
     tool_calls: Annotated[list[object] | None, only([[]])] = None
 
 
-class StreamOptions(_Strict):
+class StreamOptions(Strict):
     """Say what a stream carries beside text."""
 
     include_usage: bool = False
     include_obfuscation: Annotated[bool | None, only([False])] = None
 
 
-class GenerationFields(_Strict):
+class GenerationFields(Strict):
     """Hold what both kinds of requests share."""
 
     model: str | None = Field(default=None, max_length=256)
@@ -159,8 +167,8 @@ class ChatRequest(GenerationFields):
     top_logprobs: Annotated[int | None, only([0])] = None
     response_format: Annotated[dict[str, str] | None, only([{"type": "text"}])] = None
     modalities: Annotated[list[str] | None, only([["text"]])] = None
-    tools: Annotated[list[object] | None, only([[]])] = None
-    tool_choice: Annotated[str | None, only(["none"])] = None
+    tools: Annotated[list[object] | None, only([[]], NO_TOOLS)] = None
+    tool_choice: Annotated[str | None, only(["none"], NO_TOOLS)] = None
     parallel_tool_calls: Annotated[bool | None, only([True, False])] = None  # there are no tools
     functions: Annotated[list[object] | None, only([[]])] = None
     function_call: Annotated[str | None, only(["none"])] = None
@@ -183,11 +191,11 @@ class CompletionRequest(GenerationFields):
     """Ask for the continuation of a text."""
 
     prompt: Annotated[str | tuple[int, ...], BeforeValidator(_prompt_of)]
+    echo: bool | None = None
 
     best_of: Annotated[int | None, only([1])] = None
-    echo: Annotated[bool | None, only([False])] = None
     logprobs: Annotated[None, only([])] = None
-    suffix: Annotated[str | None, only([""])] = None
+    suffix: Annotated[str | None, only([""], NO_GAPS)] = None
 
     @property
     def answer_limit(self) -> int:
@@ -195,7 +203,7 @@ class CompletionRequest(GenerationFields):
         return self.max_tokens or 16
 
 
-Body = TypeVar("Body", ChatRequest, CompletionRequest)
+Body = TypeVar("Body", bound=Strict)
 
 
 def parse(kind: type[Body], body: bytes) -> Body:

@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from transformers import Cache, DynamicCache
 
-from model_server.batch import Batch
+from model_server.adjust import Draw
+from model_server.batch import Batch, Drawn, Failed
+from model_server.device_faults import device_faults
 from model_server.model import LoadedModel
 from model_server.request import require
-from model_server.sampling import Draw, sample
+from model_server.sampling import sample
 
 ONE_TOKEN = {
     "max_new_tokens": 1,
@@ -54,12 +56,14 @@ class ReferenceRunner:
         self.sliding_window = None  # nothing here is cut into blocks: transformers keeps its own
         model.module.set_attn_implementation("sdpa")
 
-    def step(self, batch: Batch) -> list[int]:
+    def step(self, batch: Batch) -> list[Drawn | Failed]:
         """
         Generate one token of one sequence.
 
         Raises:
             ValueError: If the batch has several sequences or part of a prompt.
+            OutOfMemory: If this step did not fit.
+            RunnerLost: If the device has failed for good.
         """
         (item,) = batch.items
         if not item.samples:
@@ -70,11 +74,11 @@ class ReferenceRunner:
         self._tokens += item.token_ids
         ids = torch.tensor([self._tokens], device=self._model.device)
         generate: Any = self._model.module.generate
-        with torch.inference_mode():
+        with device_faults(), torch.inference_mode():
             answer = generate(
                 ids,
                 attention_mask=torch.ones_like(ids),
                 past_key_values=self._cache,
                 **ONE_TOKEN,
             )
-        return sample(answer.logits[0], [Draw(sampling=item.sampling, position=item.end)])
+        return sample(answer.logits[0], [Draw(sampling=item.sampling, history=item.history)])

@@ -18,6 +18,11 @@ Must not import torch, asyncio, threading, time or anything of HTTP.
 import enum
 import math
 from dataclasses import dataclass
+from typing import Protocol
+
+# So wide that they hinder nobody, so narrow that a finite logit stays finite.
+LEAST_REPETITION_PENALTY = 0.1
+MOST_REPETITION_PENALTY = 10.0
 
 
 class EngineError(Exception):
@@ -75,23 +80,78 @@ class SamplingParameters:
     """Say how tokens are drawn and when to stop; temperature 0 is exact greedy search."""
 
     max_tokens: int
+    min_tokens: int = 0  # before these, no end-of-sequence or stop token is drawn
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0  # 0: all tokens
+    min_p: float = 0.0  # of the likeliest token's probability; less likely ones are left out
     seed: int | None = None  # None: the engine draws one
+    repetition_penalty: float = 1.0  # over prompt and answer
+    presence_penalty: float = 0.0  # over the answer, as the next
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()  # token ids and what is added to their logits
     stop_token_ids: frozenset[int] = frozenset()
     ignore_eos: bool = False
+    logprobs: int | None = None  # how many of the likeliest tokens are shown beside the drawn one
 
     def __post_init__(self) -> None:
         """Refuse what no sampler could follow."""
         require("max_tokens", self.max_tokens, self.max_tokens >= 1, "must be at least 1")
+        fits = 0 <= self.min_tokens <= self.max_tokens
+        require("min_tokens", self.min_tokens, fits, "must be 0 to max_tokens")
         usable = math.isfinite(self.temperature) and self.temperature >= 0
         require("temperature", self.temperature, usable, "must be finite and not negative")
         require("top_p", self.top_p, 0 < self.top_p <= 1, "must be above 0 and at most 1")
         require("top_k", self.top_k, self.top_k >= 0, "must be 0 (off) or more")
+        require("min_p", self.min_p, 0 <= self.min_p <= 1, "must be 0 (off) to 1")
         if self.seed is not None:
             fits = -(2**63) <= self.seed < 2**64
             require("seed", self.seed, fits, "must fit into 64 bits")
+        penalty = self.repetition_penalty
+        fits = LEAST_REPETITION_PENALTY <= penalty <= MOST_REPETITION_PENALTY
+        bounds = f"must be {LEAST_REPETITION_PENALTY} to {MOST_REPETITION_PENALTY}"
+        require("repetition_penalty", penalty, fits, bounds)
+        for name in ("presence_penalty", "frequency_penalty"):
+            value = getattr(self, name)
+            require(name, value, math.isfinite(value), "must be finite")
+        sound = all(token >= 0 and math.isfinite(bias) for token, bias in self.logit_bias)
+        require("logit_bias", self.logit_bias, sound, "must be token ids with finite biases")
+        shown = self.logprobs is None or self.logprobs >= 0
+        require("logprobs", self.logprobs, shown, "must be 0 or more")
+
+    @property
+    def changes_logits(self) -> bool:
+        """Whether logits are changed before a token is drawn from them."""
+        return bool(
+            self.repetition_penalty != 1
+            or self.presence_penalty
+            or self.frequency_penalty
+            or self.logit_bias
+            or self.min_tokens
+        )
+
+
+class ConstraintBroken(Exception):
+    """Report a constraint that can say no more, with why."""
+
+
+class Constraint(Protocol):
+    """Follow one answer and say which tokens may come next (grammar.py makes these)."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing can follow: the answer ends here."""
+
+    def allowed_tokens(self) -> bytes:
+        """
+        Return one bit per token id, the lowest first.
+
+        Raises:
+            ConstraintBroken: If it does not know: the answer fails.
+        """
+
+    def advance(self, token_id: int) -> None:
+        """Take in the token that was drawn; never raises."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +161,8 @@ class Request:
     request_id: str
     prompt_ids: tuple[int, ...]
     sampling: SamplingParameters
+    constraint: Constraint | None = None  # of this request alone: it is changed as tokens come
+    cache_salt: str = ""  # only requests of the same salt share cached prefixes
 
     def __post_init__(self) -> None:
         """Refuse what names nothing or asks nothing."""
@@ -116,11 +178,21 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLogprobs:
+    """Hold the natural logarithms of probabilities at one position, before any filter."""
+
+    logprob: float  # of the token that was drawn
+    top: tuple[tuple[int, float], ...]  # token ids and theirs, the likeliest first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenOutput:
     """Carry the tokens that are new since the last output, and the end once it is known."""
 
     request_id: str
     token_ids: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprobs, ...] = ()  # one for each token, where they were asked for
+    cached_tokens: int = 0  # of the prompt, found in the cache when it was first computed
     finish_reason: FinishReason | None = None
     error: str | None = None  # one sentence; with FinishReason.ERROR only
 

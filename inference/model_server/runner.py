@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model_server.adjust import Draw
 from model_server.attention import (
     IMPLEMENTATION,
     DecodeRows,
@@ -24,10 +25,11 @@ from model_server.attention import (
     register,
     visible,
 )
-from model_server.batch import Batch, BatchItem, RunnerLost
+from model_server.batch import Batch, BatchItem, Drawn, Failed
+from model_server.device_faults import device_faults
 from model_server.model import LoadedModel
 from model_server.request import require
-from model_server.sampling import Draw, sample
+from model_server.sampling import sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,23 +90,18 @@ class NativeRunner:
         """Blocks that there are."""
         return self._cache.block_count
 
-    def step(self, batch: Batch) -> list[int]:
+    def step(self, batch: Batch) -> list[Drawn | Failed]:
         """
-        Compute the batch and answer the next token id of each of `batch.sampled`.
+        Compute the batch and answer the next token of each of `batch.sampled`.
 
         Raises:
+            OutOfMemory: If this step did not fit; a smaller one may.
             RunnerLost: If the device has failed for good.
-            NotFinite: If the model's answer is no number.
         """
-        try:
-            with torch.inference_mode():
-                return self._step(batch)
-        except torch.OutOfMemoryError:
-            raise  # the next, smaller step may fit
-        except torch.AcceleratorError as error:
-            raise RunnerLost(f"the device failed: {error}") from error
+        with device_faults(), torch.inference_mode():
+            return self._step(batch)
 
-    def _step(self, batch: Batch) -> list[int]:
+    def _step(self, batch: Batch) -> list[Drawn | Failed]:
         # Tokens that decode come first, whatever the order in the batch.
         items = sorted(batch.items, key=lambda item: len(item.token_ids) > 1)
         device = self._model.device
@@ -120,10 +117,10 @@ class NativeRunner:
             step=self._context(items, positions),
         ).logits[0]  # (sampled, V)
         sampled = [item for item in items if item.samples]
-        draws = [Draw(sampling=item.sampling, position=item.end) for item in sampled]
+        draws = [Draw(sampling=item.sampling, history=item.history) for item in sampled]
         drawn = {
-            item.request_id: token
-            for item, token in zip(sampled, sample(logits, draws), strict=True)
+            item.request_id: outcome
+            for item, outcome in zip(sampled, sample(logits, draws), strict=True)
         }
         return [drawn[item.request_id] for item in batch.sampled]
 

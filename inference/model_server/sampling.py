@@ -5,36 +5,32 @@ Every row is drawn on its own: from its own settings, its own seed and its own p
 a shared stream of random numbers. So an answer with a seed does not change with what else runs,
 and a sequence that was preempted goes on with the very draw it would have made.
 
-The order of the filters is temperature, top-k, top-p, as in transformers; among tokens of equal
-probability the lower id comes first. Greedy rows (temperature 0) are exact: they are an argmax.
+Logits are changed first (adjust.py). The order of the filters is temperature, top-k, top-p, min-p,
+as in transformers; among tokens of equal probability the lower id comes first. Greedy rows
+(temperature 0) are exact: they are an argmax. Log probabilities are the model's own: of the logits
+before any change, filter or temperature.
+
+A row that is not finite fails alone.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from model_server.request import SamplingParameters
+from model_server.adjust import Draw, adjust
+from model_server.batch import Drawn, Failed
+from model_server.request import SamplingParameters, TokenLogprobs
 
 GREEDY_BELOW = 1e-5  # a temperature so low has one token left in float32 anyway
 CANDIDATES = 256  # sorted first; the whole vocabulary only where a row needs more
 _MASK = 2**64 - 1
 
 
-class NotFinite(ArithmeticError):
-    """Report logits that are NaN or infinite."""
+NOT_FINITE = "the model computed logits that are not finite"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draw:
-    """Say how one row is drawn."""
-
-    sampling: SamplingParameters
-    position: int  # of the token to be drawn
-
-
-def sample(logits: Tensor, draws: Sequence[Draw]) -> list[int]:
+def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Drawn | Failed]:
     """
     Draw one token per row.
 
@@ -43,24 +39,57 @@ def sample(logits: Tensor, draws: Sequence[Draw]) -> list[int]:
         draws: B of them.
 
     Returns:
-        B token ids.
-
-    Raises:
-        NotFinite: If a row has a largest logit that is no number: no token can be drawn from it.
+        B outcomes.
     """
-    best, greedy = logits.max(dim=-1)
-    if not bool(best.isfinite().all()):
-        raise NotFinite("the model computed logits that are not finite")
+    adjusted, failures = adjust(logits, draws)
+    best, greedy = adjusted.max(dim=-1)
+    for row, finite in enumerate(best.isfinite().tolist()):
+        if not finite:
+            failures.setdefault(row, NOT_FINITE)
     tokens = greedy.tolist()
-    random = [i for i, draw in enumerate(draws) if draw.sampling.temperature >= GREEDY_BELOW]
+    random = [
+        row
+        for row, draw in enumerate(draws)
+        if draw.sampling.temperature >= GREEDY_BELOW and row not in failures
+    ]
     whole = [i for i in random if not _is_filtered(draws[i].sampling)]
     filtered = [i for i in random if _is_filtered(draws[i].sampling)]
     for rows, draw_rows in ((whole, _draw_whole), (filtered, _draw_filtered)):
         if rows:
-            drawn = draw_rows(logits[rows].float(), [draws[i] for i in rows])
+            drawn = draw_rows(adjusted[rows].float(), [draws[i] for i in rows])
             for row, token in zip(rows, drawn.tolist(), strict=True):
                 tokens[row] = token
-    return tokens
+    logprobs = _logprobs(logits, draws, tokens)
+    return [
+        Failed(error=failures[row])
+        if row in failures
+        else Drawn(token_id=token, logprobs=logprobs.get(row))
+        for row, token in enumerate(tokens)
+    ]
+
+
+def _logprobs(
+    logits: Tensor, draws: Sequence[Draw], tokens: Sequence[int]
+) -> dict[int, TokenLogprobs]:
+    """Look up the log probabilities of the rows that ask for them."""
+    wanted = {
+        row: draw.sampling.logprobs
+        for row, draw in enumerate(draws)
+        if draw.sampling.logprobs is not None
+    }
+    if not wanted:
+        return {}
+    rows = list(wanted)
+    all_of_row = logits[rows].float().log_softmax(dim=-1)  # (R, V)
+    chosen = torch.tensor([tokens[row] for row in rows], device=logits.device)
+    own = all_of_row.gather(1, chosen[:, None])[:, 0].tolist()
+    top = all_of_row.topk(min(max(wanted.values()), logits.shape[1]), dim=-1)
+    return {
+        row: TokenLogprobs(logprob=logprob, top=tuple(zip(ids, values, strict=True))[: wanted[row]])
+        for row, logprob, ids, values in zip(
+            rows, own, top.indices.tolist(), top.values.tolist(), strict=True
+        )
+    }
 
 
 def uniform(seed: int, position: int) -> float:
@@ -82,7 +111,7 @@ def _split_mix(state: int) -> int:
 
 
 def _is_filtered(sampling: SamplingParameters) -> bool:
-    return sampling.top_k > 0 or sampling.top_p < 1
+    return sampling.top_k > 0 or sampling.top_p < 1 or sampling.min_p > 0
 
 
 def _draw_whole(logits: Tensor, draws: Sequence[Draw]) -> Tensor:
@@ -118,10 +147,11 @@ def _likeliest(weights: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def _keep(ordered: Tensor, total: Tensor, draws: Sequence[Draw]) -> Tensor:
     """
-    Set to 0 the weights that top-k or top-p leave out.
+    Set to 0 the weights that top-k, top-p or min-p leave out.
 
     Example: weights 8 4 2 1 1, top-k 3, top-p 0.8: the first three weigh 14, of which 0.8 are 11.2;
-    a token stays if those before it weigh less, so 8 and 4 stay.
+    a token stays if those before it weigh less, so 8 and 4 stay. With min-p 0.6 a weight of at
+    least 4.8 stays, which is 8 alone.
 
     Args:
         ordered: (B, N) weights, the largest first.
@@ -139,7 +169,9 @@ def _keep(ordered: Tensor, total: Tensor, draws: Sequence[Draw]) -> Tensor:
     parts = mass.new_tensor([draw.sampling.top_p for draw in draws])
     before = kept.cumsum(dim=-1) - kept
     whole = (parts >= 1)[:, None]  # rounding must not cut the tail of a row without top-p
-    return torch.where(whole | (before < (mass * parts)[:, None]), kept, 0)
+    kept = torch.where(whole | (before < (mass * parts)[:, None]), kept, 0)
+    least = kept.new_tensor([draw.sampling.min_p for draw in draws]) * ordered[:, 0]
+    return torch.where(kept >= least[:, None], kept, 0)
 
 
 def _scaled(logits: Tensor, draws: Sequence[Draw]) -> Tensor:

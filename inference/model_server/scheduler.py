@@ -14,6 +14,8 @@ Order and memory:
 - A new request enters when the blocks for all its known tokens are free. Blocks for the answer are
   taken as it grows. When they run out, the youngest running sequence gives way: its blocks are
   freed and it waits, to be computed again from its tokens.
+- What the cache still holds of its beginning is not computed again. A request whose next block is
+  being computed for another one in this very step waits for the next step, once.
 - So every waiting request is younger than every running one, and the oldest can always go on:
   each request ends.
 
@@ -29,9 +31,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model_server.batch import Batch, BatchItem
-from model_server.kv import BlockPool, BlockTable, most_blocks
+from model_server.batch import Batch, BatchItem, Drawn, Failed
+from model_server.kv import BlockPool, most_blocks
 from model_server.request import FinishReason, Request, RequestTooLong, TokenOutput, require
+from model_server.sequence import RunningSequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,21 +79,6 @@ class SchedulerLimits:
         return self.block_count * self.block_size
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class RunningSequence:
-    """Follow one request: what is known, what is computed, where it lies."""
-
-    request: Request
-    tokens: list[int]  # the prompt, then the answer so far
-    table: BlockTable
-    computed: int = 0
-
-    @property
-    def pending(self) -> int:
-        """Known tokens that are not computed yet: 1 while it decodes."""
-        return len(self.tokens) - self.computed
-
-
 class Scheduler:
     """Keep the requests, write the batches, take the tokens in."""
 
@@ -99,6 +87,8 @@ class Scheduler:
         self.limits = limits
         self.pool = BlockPool(limits.block_count)
         self.preemptions = 0
+        self.prefix_tokens_asked = 0  # of requests when they first ran
+        self.prefix_tokens_found = 0  # of these, in the cache
         self._waiting: deque[RunningSequence] = deque()
         self._running: list[RunningSequence] = []  # by arrival
 
@@ -120,13 +110,14 @@ class Scheduler:
             RequestTooLong: If it could never be finished, whatever else runs.
         """
         check_length(request, self.limits)
-        table = BlockTable(
-            self.pool,
-            block_size=self.limits.block_size,
-            sliding_window=self.limits.sliding_window,
+        self._waiting.append(
+            RunningSequence(
+                request=request,
+                pool=self.pool,
+                block_size=self.limits.block_size,
+                sliding_window=self.limits.sliding_window,
+            )
         )
-        tokens = list(request.prompt_ids)
-        self._waiting.append(RunningSequence(request=request, tokens=tokens, table=table))
 
     def cancel(self, request_id: str) -> None:
         """Forget a request and free its blocks at once; an unknown one is gone already."""
@@ -137,45 +128,68 @@ class Scheduler:
     def schedule(self) -> Batch | None:
         """Write the next batch; None if nothing runs or waits."""
         items: list[BatchItem] = []
+        coming: set[bytes] = set()  # keys of the blocks that this step makes full
         budget = self.limits.max_batch_tokens
         for sequence in list(self._running):
             count = min(sequence.pending, budget)
             if sequence in self._running and self._make_room(sequence, count):
-                items.append(_item(sequence, count))
+                items.append(sequence.item(count))
+                coming.update(sequence.full_keys(sequence.computed + count) if count > 1 else ())
                 budget -= count
-        while budget and (admitted := self._admit(budget)):
-            items.append(_item(admitted, count := min(admitted.pending, budget)))
+        while budget and (admitted := self._admit(budget, coming)):
+            items.append(admitted.item(count := min(admitted.pending, budget)))
+            coming.update(admitted.full_keys(admitted.computed + count))
             budget -= count
         return Batch(items=tuple(items)) if items else None
 
-    def update(self, batch: Batch, token_ids: Sequence[int]) -> list[TokenOutput]:
+    def update(self, batch: Batch, outcomes: Sequence[Drawn | Failed]) -> list[TokenOutput]:
         """
-        Take in the tokens that a step sampled, one for each of `batch.sampled`.
+        Take in what a step made, one outcome for each of `batch.sampled`.
 
         Raises:
             ValueError: If there are more or fewer of them.
         """
         sampled = dict(
-            zip((item.request_id for item in batch.sampled), token_ids, strict=True),
+            zip((item.request_id for item in batch.sampled), outcomes, strict=True),
         )
         outputs = []
         for sequence, item in self._of(batch):
-            sequence.computed = item.end
-            if item.samples:
-                outputs.append(self._append(sequence, sampled[item.request_id]))
+            match sampled.get(item.request_id):
+                case None:
+                    sequence.advance(item.end)
+                case Drawn(token_id=token_id, logprobs=logprobs):
+                    sequence.advance(item.end)
+                    output = sequence.append(token_id, logprobs, self.limits.eos_token_ids)
+                    outputs.append(output)
+                    if output.finish_reason is not None:
+                        self._remove(sequence)
+                case Failed(error=error):
+                    outputs.append(self._fail(sequence, error))
         return outputs
 
     def fail(self, batch: Batch, error: str) -> list[TokenOutput]:
         """End the requests of a batch whose step failed."""
-        outputs = []
-        for sequence, item in self._of(batch):
-            self._remove(sequence)
-            outputs.append(
-                TokenOutput(
-                    request_id=item.request_id, finish_reason=FinishReason.ERROR, error=error
-                )
-            )
-        return outputs
+        return [self._fail(sequence, error) for sequence, _ in self._of(batch)]
+
+    def fail_largest(self, batch: Batch, error: str) -> list[TokenOutput]:
+        """
+        End the one request of a batch that asked most of its step, the youngest of equals.
+
+        The others have lost nothing: what is not taken in by `update` is scheduled again.
+        """
+        pairs = self._of(batch)
+        if not pairs:
+            return []
+        most = max(len(item.token_ids) for _, item in pairs)
+        largest = [sequence for sequence, item in pairs if len(item.token_ids) == most]
+        return [self._fail(largest[-1], error)]
+
+    def _fail(self, sequence: RunningSequence, error: str) -> TokenOutput:
+        sequence.spoil()
+        self._remove(sequence)
+        return TokenOutput(
+            request_id=sequence.request.request_id, finish_reason=FinishReason.ERROR, error=error
+        )
 
     def _make_room(self, sequence: RunningSequence, count: int) -> bool:
         """Preempt younger sequences until this one's tokens of the step have blocks."""
@@ -184,25 +198,35 @@ class Scheduler:
             if youngest is sequence:
                 return False  # it keeps what it has and waits for an older one to end
             self._running.pop()
-            youngest.table.free()
-            youngest.computed = 0
+            youngest.give_way()
             self._waiting.appendleft(youngest)
             self.preemptions += 1
         return True
 
-    def _admit(self, budget: int) -> RunningSequence | None:
+    def _admit(self, budget: int, coming: set[bytes]) -> RunningSequence | None:
         """
         Let the first of those that wait run, if it may.
 
-        Who has just been preempted needs more than its blocks left free, so it does not come back
-        in the same step, and nobody overtakes it.
+        Who has just been preempted comes back in the same step only where others hold so much of
+        its prefix that the rest fits, and nobody overtakes it.
         """
         if not self._waiting or len(self._running) >= self.limits.max_sequences:
             return None
         sequence = self._waiting[0]
-        if self.limits.blocks_at_most(len(sequence.tokens)) > self.pool.free:
+        prefix = sequence.cached_prefix()
+        held = sum(map(self.pool.is_held, prefix.blocks))
+        if self.limits.blocks_at_most(sequence.length) - held > self.pool.free:
             return None
-        sequence.table.cover(0, min(sequence.pending, budget))
+        if not sequence.has_deferred and not coming.isdisjoint(
+            sequence.usable_keys()[prefix.end : prefix.end + 1]
+        ):
+            sequence.has_deferred = True
+            return None
+        if not sequence.has_run:
+            self.prefix_tokens_asked += sequence.length
+            self.prefix_tokens_found += prefix.end * self.limits.block_size
+        sequence.begin_with(prefix)
+        sequence.table.cover(sequence.computed, sequence.computed + min(sequence.pending, budget))
         self._running.append(self._waiting.popleft())
         return sequence
 
@@ -210,15 +234,6 @@ class Scheduler:
         """Pair the items of a batch with their sequences, less those that are gone since."""
         by_id = {sequence.request.request_id: sequence for sequence in self._running}
         return [(by_id[item.request_id], item) for item in batch.items if item.request_id in by_id]
-
-    def _append(self, sequence: RunningSequence, token_id: int) -> TokenOutput:
-        sequence.tokens.append(token_id)
-        reason = _finish_reason(sequence, token_id, self.limits.eos_token_ids)
-        if reason is not None:
-            self._remove(sequence)
-        return TokenOutput(
-            request_id=sequence.request.request_id, token_ids=(token_id,), finish_reason=reason
-        )
 
     def _remove(self, sequence: RunningSequence) -> None:
         sequence.table.free()
@@ -237,27 +252,3 @@ def check_length(request: Request, limits: SchedulerLimits) -> None:
     """
     if request.longest > limits.longest:
         raise RequestTooLong(limit=limits.longest, got=request.longest)
-
-
-def _finish_reason(
-    sequence: RunningSequence, token_id: int, eos_token_ids: frozenset[int]
-) -> FinishReason | None:
-    sampling = sequence.request.sampling
-    ended = token_id in eos_token_ids and not sampling.ignore_eos
-    if ended or token_id in sampling.stop_token_ids:
-        return FinishReason.STOP
-    answered = len(sequence.tokens) - len(sequence.request.prompt_ids)
-    return FinishReason.LENGTH if answered >= sampling.max_tokens else None
-
-
-def _item(sequence: RunningSequence, count: int) -> BatchItem:
-    start, end = sequence.computed, sequence.computed + count
-    return BatchItem(
-        request_id=sequence.request.request_id,
-        start=start,
-        token_ids=tuple(sequence.tokens[start:end]),
-        first_block=sequence.table.first,
-        block_ids=tuple(sequence.table.blocks),
-        samples=end == len(sequence.tokens),
-        sampling=sequence.request.sampling,
-    )

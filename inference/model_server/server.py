@@ -26,11 +26,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from model_server.connection import GuardedConnection
-from model_server.edge import MAX_HEADER_BYTES
 from model_server.lifecycle import Lifecycle, Phase
+from model_server.probe_server import ProbeServer
 from model_server.request import Request, SamplingParameters
-from model_server.service import ServedModel, Service
+from model_server.service import DEAD_SECONDS, ServedModel, Service
 from model_server.settings import BadStart
+from model_server.uvicorn_config import LAST_BYTES_SECONDS, Wire, configuration
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +40,6 @@ EXIT_BAD_START = 1
 EXIT_ENGINE_DIED = 70  # EX_SOFTWARE of sysexits.h
 
 WATCH_SECONDS = 0.5
-DEAD_SECONDS = 60.0  # an engine without a sign of life for so long will not come back
-LAST_BYTES_SECONDS = 2  # for answers that are written when the decision to exit has fallen
-KEEP_ALIVE_SECONDS = 30
 
 Load = Callable[[Lifecycle], ServedModel]  # runs in a thread; raises BadStart
 
@@ -67,7 +65,8 @@ class ModelServer:
         load: Load,
         *,
         drain_seconds: float,
-        protocol: type[GuardedConnection] = GuardedConnection,
+        wire: Wire | None = None,
+        probes: ProbeServer | None = None,
     ) -> None:
         """Keep the parts; nothing runs before `run`."""
         self._service = service
@@ -76,19 +75,9 @@ class ModelServer:
         self._exit_code = EXIT_OK
         self._drain_asked = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        config = uvicorn.Config(
-            app,
-            http=protocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=LAST_BYTES_SECONDS,
-        )
+        self._wire = wire or Wire()
+        self._probes = probes
+        config = configuration(app, self._wire)
         self._uvicorn = _Uvicorn(config, self._on_signal)
 
     @property
@@ -99,12 +88,19 @@ class ModelServer:
     async def run(self, listener: socket.socket) -> int:
         """Serve on an open socket until a signal or a failure; return the exit code."""
         self._loop = asyncio.get_running_loop()
-        life = asyncio.create_task(self._live())
+        tasks = [asyncio.create_task(self._live()), asyncio.create_task(self._show_life())]
+        if self._wire.certificate is not None:
+            tasks.append(asyncio.create_task(self._wire.certificate.keep_fresh()))
+        if self._probes is not None:
+            self._probes.start()
         try:
             await self._uvicorn.serve(sockets=[listener])
         finally:
-            life.cancel()
-            await asyncio.gather(life, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if self._probes is not None:
+                await self._probes.stop()
         return self._exit_code
 
     def drain(self) -> None:
@@ -159,6 +155,12 @@ class ModelServer:
         lifecycle.enter(Phase.READY)
         logger.info("ready", extra=lifecycle.now().seconds)
 
+    async def _show_life(self) -> None:
+        """Let the probes' thread see that this loop goes round."""
+        while True:
+            self._service.loop_is_alive()
+            await asyncio.sleep(WATCH_SECONDS)
+
     async def _watch(self, loaded: ServedModel) -> None:
         """Look after the engine; return only by failing."""
         while loaded.engine.is_alive:
@@ -178,6 +180,18 @@ class ModelServer:
         except TimeoutError:
             logger.warning("drain_ended", extra={"open_answers": self._service.open_answers})
         await loaded.engine.stop(0)
+        try:
+            await asyncio.wait_for(self._service.idle(), LAST_BYTES_SECONDS)
+        except TimeoutError:
+            # Whoever does not read now would be waited for by uvicorn, and cancelled with a trace.
+            self._hang_up()
+            await self._service.idle()
+
+    def _hang_up(self) -> None:
+        """Cut the connections whose clients do not take the end of their answers."""
+        for connection in list(self._uvicorn.server_state.connections):
+            if isinstance(connection, GuardedConnection):
+                connection.transport.abort()
 
     def _fail(self, exit_code: int, reason: str) -> None:
         self._exit_code = exit_code

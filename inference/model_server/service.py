@@ -8,21 +8,24 @@ Must not import torch or transformers.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from model_server import errors
 from model_server.chat_prompt import Turn
-from model_server.engine import EngineStatistics
+from model_server.engine_state import EngineStatistics
 from model_server.generation import Generator
 from model_server.lifecycle import Lifecycle, Phase
 from model_server.metrics import EngineLoad, Metrics
 from model_server.model_names import ModelNames
+from model_server.settings import ANSWER_SECONDS, FIRST_TOKEN_SECONDS
 
 RETRY_SECONDS = {Phase.STARTING: 10, Phase.LOADING: 10, Phase.WARMING: 2}
 STALLED_SECONDS = 30.0  # an engine without a sign of life for so long takes no requests
+DEAD_SECONDS = 60.0  # a thread without a sign of life for so long will not come back
 
 
 class Tokenizer(Protocol):
@@ -54,6 +57,11 @@ class Engine(Generator, Protocol):
         """Longest prompt and answer together, in tokens."""
         ...
 
+    @property
+    def vocabulary_size(self) -> int:
+        """Token ids that the model knows: all from 0 to below this."""
+        ...
+
     def heartbeat_age_seconds(self) -> float:
         """Age of the thread's latest sign of life."""
         ...
@@ -70,6 +78,14 @@ class Engine(Generator, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerLimits:
+    """Bound how long an answer may take, in seconds from its request."""
+
+    first_token_seconds: float = FIRST_TOKEN_SECONDS
+    answer_seconds: float = ANSWER_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
     """Hold a model that can be asked."""
 
@@ -80,8 +96,18 @@ class ServedModel:
 class Service:
     """Answer whether, and by what, a request can be served."""
 
-    def __init__(self, names: ModelNames, lifecycle: Lifecycle, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        names: ModelNames,
+        lifecycle: Lifecycle,
+        metrics: Metrics,
+        limits: AnswerLimits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Start without a model."""
+        self._clock = clock
+        self._loop_seen = clock()
+        self.limits = limits or AnswerLimits()
         self.names = names
         self.lifecycle = lifecycle
         self.metrics = metrics
@@ -107,9 +133,15 @@ class Service:
         seconds = RETRY_SECONDS.get(now.phase, 5)
         raise errors.unavailable(now.sentence(), code=code, retry_after_seconds=seconds)
 
+    def loop_is_alive(self) -> None:
+        """Show that the event loop goes round; it calls this twice a second."""
+        self._loop_seen = self._clock()
+
     def is_healthy(self) -> bool:
-        """Tell whether this process can still come to serve."""
+        """Tell whether this process can still come to serve; any thread may ask."""
         if self.lifecycle.now().phase is Phase.FAILED:
+            return False
+        if self._clock() - self._loop_seen > DEAD_SECONDS:
             return False
         return self.loaded is None or self.loaded.engine.is_alive or self._is_draining()
 
@@ -154,5 +186,10 @@ class Service:
         now = self.loaded.engine.statistics()
         usage = now.kv_blocks_used / now.kv_blocks_total if now.kv_blocks_total else 0.0
         return EngineLoad(
-            running=now.running, waiting=now.waiting, kv_usage=usage, preemptions=now.preemptions
+            running=now.running,
+            waiting=now.waiting,
+            kv_usage=usage,
+            preemptions=now.preemptions,
+            prefix_tokens_asked=now.prefix_tokens_asked,
+            prefix_tokens_found=now.prefix_tokens_found,
         )

@@ -110,6 +110,11 @@ def whole_answer(
     return _json(document).encode()
 
 
+def only_text(text: str) -> bytes:
+    """Write an answer in the shape of KAITO's old server."""
+    return _json({"Result": text}).encode()
+
+
 def _json(value: object) -> str:
     """Write compact JSON in UTF-8; it holds no line break, so it fits a `data:` line as it is."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

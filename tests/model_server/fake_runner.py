@@ -1,15 +1,16 @@
 """
 A runner without a model: the next token is the last one plus one.
 
-It keeps a cache all the same, of token ids where a real one keeps keys and values, and checks on
-every step that the cache holds each position's token: a scheduler that gives a block to two
-sequences, forgets a position or reuses a block too early is found out at once.
+It keeps a cache all the same: where a real one keeps keys and values, which depend on all tokens up
+to theirs, it keeps a hash of those. Every step checks the whole window of every sequence: a
+scheduler that gives a block to two sequences, forgets a position, reuses a block too early or takes
+a cached prefix for another is found out at once.
 """
 
 import threading
 from typing import TYPE_CHECKING
 
-from model_server.batch import Batch, BatchItem
+from model_server.batch import Batch, BatchItem, Drawn, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,16 +41,19 @@ class FakeRunner:
         self.eos_token_ids = eos_token_ids
         self.on_step: Callable[[Batch], None] = _do_nothing
         self.batches: list[Batch] = []
-        self._cells: dict[tuple[int, int], tuple[str, int]] = {}
+        self._cells: dict[tuple[int, int], int] = {}
 
-    def step(self, batch: Batch) -> list[int]:
+    def step(self, batch: Batch) -> list[Drawn | Failed]:
         self.on_step(batch)
         self.batches.append(batch)
         for item in batch.items:
             self._write(item)
         for item in batch.items:
             self._check(item)
-        return [(item.token_ids[-1] + 1) % self.vocabulary_size for item in batch.sampled]
+        return [
+            Drawn(token_id=(item.token_ids[-1] + 1) % self.vocabulary_size)
+            for item in batch.sampled
+        ]
 
     def _cell(self, item: BatchItem, position: int) -> tuple[int, int]:
         block = item.block_ids[position // self.block_size - item.first_block]
@@ -57,13 +61,18 @@ class FakeRunner:
 
     def _write(self, item: BatchItem) -> None:
         for position in range(item.start, item.end):
-            self._cells[self._cell(item, position)] = (item.request_id, position)
+            self._cells[self._cell(item, position)] = _content(item, position)
 
     def _check(self, item: BatchItem) -> None:
+        assert item.token_ids == tuple(item.history.tokens[item.start : item.end])
         window = self.sliding_window or item.end
         for position in range(max(0, item.start - window + 1), item.end):
             held = self._cells[self._cell(item, position)]
-            assert held == (item.request_id, position), f"{item.request_id} lost {position}: {held}"
+            assert held == _content(item, position), f"{item.request_id} lost {position}"
+
+
+def _content(item: BatchItem, position: int) -> int:
+    return hash(tuple(item.history.tokens[: position + 1]))
 
 
 def _do_nothing(_batch: Batch) -> None:

@@ -7,20 +7,24 @@ can say what must come. Nothing is mocked between the socket and the engine's th
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
-from model_server.app import build_app
+from model_server.api_keys import ApiKeys
+from model_server.app import build_app, build_probe_app
 from model_server.chat_prompt import Turn, check_turns
-from model_server.connection import GuardedConnection
-from model_server.engine import Engine, EngineLimits
+from model_server.engine import Engine
+from model_server.engine_state import EngineLimits
 from model_server.lifecycle import Lifecycle, ModelIdentity, Phase
 from model_server.metrics import Metrics
 from model_server.model_names import ModelNames
+from model_server.probe_server import ProbeServer
 from model_server.server import Load, ModelServer
-from model_server.service import ServedModel, Service
+from model_server.service import AnswerLimits, ServedModel, Service
+from model_server.uvicorn_config import Wire
 
 from tests.model_server.fake_runner import FakeRunner
 
@@ -127,6 +131,17 @@ def counting(
     return load
 
 
+@dataclass(frozen=True, kw_only=True)
+class Edges:
+    """What stands between a client and the routes, where a test is about that."""
+
+    keys: ApiKeys | None = None
+    cors_origins: Sequence[str] = ()
+    wire: Wire = field(default_factory=Wire)
+    probes: socket.socket | None = None
+    verify: ssl.SSLContext | bool = True  # the client's side of TLS
+
+
 @asynccontextmanager
 async def serving(
     load: Load | None = None,
@@ -134,24 +149,30 @@ async def serving(
     names: Sequence[str] = NAMES,
     wait: bool = True,
     drain_seconds: float = 5.0,
-    protocol: type[GuardedConnection] = GuardedConnection,
+    limits: AnswerLimits | None = None,
+    edges: Edges | None = None,
 ) -> AsyncIterator[Running]:
     """Run a server for the length of a test."""
-    known = ModelNames.of(names)
+    known, edges = ModelNames.of(names), edges or Edges()
     lifecycle = Lifecycle(ModelIdentity(name=known.primary, revision="0" * 40))
-    service = Service(known, lifecycle, Metrics(known.primary))
+    service = Service(known, lifecycle, Metrics(known.primary), limits)
+    probes = ProbeServer(build_probe_app(service), edges.probes) if edges.probes else None
     server = ModelServer(
-        build_app(service),
+        build_app(service, keys=edges.keys, cors_origins=edges.cors_origins),
         service,
         load or counting(),
         drain_seconds=drain_seconds,
-        protocol=protocol,
+        wire=edges.wire,
+        probes=probes,
     )
     listener = listen()
     port = listener.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
+    scheme = "https" if edges.wire.certificate else "http"
+    url = f"{scheme}://127.0.0.1:{port}"
     ended = asyncio.create_task(server.run(listener))
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+    async with httpx.AsyncClient(
+        base_url=url, trust_env=False, timeout=30, verify=edges.verify
+    ) as client:
         running = Running(url, port, client, server, service, ended)
         if wait:
             await running.until_ready()

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from model_server import __main__ as command
-from model_server.settings import BadStart, Settings, parse
+from model_server.command_line import parse
+from model_server.settings import BadStart, Settings
 
 ROOT = Path(__file__).parents[2]
 FLAGS = (
@@ -22,12 +23,19 @@ FLAGS = (
     "--served-model-name",
     "--host",
     "--port",
+    "--probe-port",
+    "--api-keys",
+    "--tls-certificate",
+    "--tls-key",
+    "--cors-origin",
     "--device",
     "--dtype",
     "--engine",
     "--max-model-len",
     "--max-sequences",
     "--max-queued",
+    "--first-token-seconds",
+    "--answer-seconds",
     "--drain-seconds",
 )
 
@@ -39,12 +47,19 @@ def test_defaults_are_those_of_the_contract() -> None:
         served_model_names=(),
         host="0.0.0.0",  # noqa: S104 - the default under test
         port=5000,
+        probe_port=None,
+        api_keys=None,
+        tls_certificate=None,
+        tls_key=None,
+        cors_origins=(),
         device="auto",
         dtype="auto",
         engine="native",
         max_model_len=None,
         max_sequences=32,
         max_queued=128,
+        first_token_seconds=120.0,
+        answer_seconds=900.0,
         drain_seconds=30.0,
     )
 
@@ -61,7 +76,9 @@ def test_every_flag_is_read() -> None:
     line = (
         "--model /m --preset p --served-model-name a --served-model-name b --host ::1 --port 0 "
         "--device cpu --dtype float32 --engine reference --max-model-len 64 --max-sequences 2 "
-        "--max-queued 3 --drain-seconds 0.5"
+        "--max-queued 3 --drain-seconds 0.5 --first-token-seconds 2 --answer-seconds 3 "
+        "--probe-port 5001 --api-keys /k --tls-certificate /c --tls-key /t "
+        "--cors-origin https://a.example --cors-origin https://b.example"
     )
     assert parse(line.split(), {}) == Settings(
         model=Path("/m"),
@@ -69,12 +86,19 @@ def test_every_flag_is_read() -> None:
         served_model_names=("a", "b"),
         host="::1",
         port=0,
+        probe_port=5001,
+        api_keys=Path("/k"),
+        tls_certificate=Path("/c"),
+        tls_key=Path("/t"),
+        cors_origins=("https://a.example", "https://b.example"),
         device="cpu",
         dtype="float32",
         engine="reference",
         max_model_len=64,
         max_sequences=2,
         max_queued=3,
+        first_token_seconds=2.0,
+        answer_seconds=3.0,
         drain_seconds=0.5,
     )
 
@@ -84,6 +108,8 @@ def test_every_flag_is_read() -> None:
     [
         ("", "pass --model DIR"),
         ("--model /m --port x", "'x' is no port"),
+        ("--model /m --probe-port y", "'y' is no port"),
+        ("--model /m --tls-key /k", "--tls-certificate"),
         ("--model /m --port 70000", "'70000' is no port"),
         ("--model /m --max-sequences 0", "'0' is no count"),
         ("--model /m --max-queued -1", "--max-queued"),

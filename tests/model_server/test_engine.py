@@ -4,7 +4,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 from model_server.batch import Batch, RunnerLost
-from model_server.engine import Engine, EngineLimits
+from model_server.engine import Engine
+from model_server.engine_state import EngineLimits
 from model_server.request import (
     EngineStopped,
     FinishReason,

@@ -7,8 +7,7 @@ import pytest
 import torch
 from model_server.model import LoadedModel
 from model_server.reference_runner import ReferenceRunner
-from model_server.request import InvalidRequest, Request
-from model_server.sampling import NotFinite
+from model_server.request import FinishReason, InvalidRequest, Request
 
 from tests.model_server.tiny_models import (
     Driver,
@@ -144,18 +143,22 @@ def test_the_reference_runner_refuses_a_part_of_a_prompt() -> None:
         driver.step()
 
 
-def test_a_sequence_that_goes_wrong_does_not_spoil_the_cache() -> None:
-    """Nothing of it may reach the sequence that is given its blocks next."""
+def test_a_sequence_that_goes_wrong_fails_alone_and_does_not_spoil_the_cache() -> None:
+    """Nothing of it may reach its neighbour, nor the sequence that is given its blocks next."""
     model = mistral()
     expected = generate(model, PROMPTS[2], COUNT)
     poison = next(token for token in range(3, 500) if token not in {*PROMPTS[2], *expected})
     embedding = next(model.module.parameters())
     with torch.no_grad():
         embedding[poison] = torch.nan
-    driver = Driver(native(model, block_count=5), max_batch_tokens=40)
+    driver = Driver(native(model, block_count=10), max_batch_tokens=40)
+    driver.scheduler.add(request("neighbour", PROMPTS[2], COUNT))
     driver.scheduler.add(request("poisoned", (poison,) * 70, 10))
-    driver.step()  # the first part of the prompt: nothing is drawn yet
-    with pytest.raises(NotFinite):
-        driver.step()
-    driver.scheduler.cancel("poisoned")
+    answers = driver.run()
+    (failure,) = driver.outputs["poisoned"]
+    assert failure.finish_reason is FinishReason.ERROR
+    assert "not finite" in str(failure.error)
+    assert answers["neighbour"] == expected
     assert driver.run([request("sound", PROMPTS[2], COUNT)])["sound"] == expected
+    driver.run([request("again", (poison,) * 70, 10)])
+    assert driver.outputs["again"][0].finish_reason is FinishReason.ERROR

@@ -8,10 +8,11 @@ from asyncio import StreamReader, StreamWriter
 
 import pytest
 from model_server.connection import Deadlines, GuardedConnection
-from model_server.engine import EngineLimits
+from model_server.engine_state import EngineLimits
+from model_server.uvicorn_config import Wire
 
 from tests.model_server.fake_runner import FakeRunner, Gate
-from tests.model_server.http_server import Running, counting, serving, until
+from tests.model_server.http_server import Edges, Running, counting, serving, until
 
 LONG = 4000
 
@@ -92,6 +93,9 @@ class Impatient(GuardedConnection):
     deadlines = Deadlines(headers=0.2, body=0.2, reading=0.2)
 
 
+IMPATIENT = Edges(wire=Wire(protocol=Impatient))
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -105,7 +109,7 @@ class Impatient(GuardedConnection):
     ],
 )
 async def test_a_half_request_is_cut_off_and_others_are_served(sent: bytes) -> None:
-    async with serving(protocol=Impatient) as running:
+    async with serving(edges=IMPATIENT) as running:
         sockets = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(50)]
         for _, writer in sockets:
             writer.write(sent)
@@ -117,7 +121,7 @@ async def test_a_half_request_is_cut_off_and_others_are_served(sent: bytes) -> N
 
 
 async def test_headers_that_trickle_in_do_not_win_time() -> None:
-    async with serving(protocol=Impatient) as running:
+    async with serving(edges=IMPATIENT) as running:
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
         cut = asyncio.create_task(cut_off(reader))
         async with asyncio.timeout(10):
@@ -130,7 +134,7 @@ async def test_headers_that_trickle_in_do_not_win_time() -> None:
 
 async def test_a_client_that_does_not_read_is_cut_off_and_its_generation_stops() -> None:
     runner = FakeRunner(max_model_len=60_000, block_count=60_000, vocabulary_size=100_000)
-    async with serving(counting(runner), protocol=Impatient) as running:
+    async with serving(counting(runner), edges=IMPATIENT) as running:
         with socket.socket() as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.connect(("127.0.0.1", running.port))
@@ -142,7 +146,7 @@ async def test_a_client_that_does_not_read_is_cut_off_and_its_generation_stops()
 
 
 async def test_a_kept_connection_may_rest_between_requests() -> None:
-    async with serving(protocol=Impatient) as running:
+    async with serving(edges=IMPATIENT) as running:
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
         for _ in range(2):
             writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")

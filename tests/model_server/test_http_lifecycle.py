@@ -6,7 +6,7 @@ import threading
 import httpx
 import pytest
 from model_server.batch import Batch, RunnerLost
-from model_server.engine import EngineLimits
+from model_server.engine_state import EngineLimits
 from model_server.lifecycle import Lifecycle, Phase
 from model_server.settings import BadStart
 

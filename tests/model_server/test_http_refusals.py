@@ -108,7 +108,7 @@ async def test_a_bad_field_is_refused_by_its_name(
         {"prompt": [1_000]},  # the vocabulary ends below
         {"prompt": [2**70]},
         {"prompt": "abc", "best_of": 2},
-        {"prompt": "abc", "echo": True},
+        {"prompt": "abc", "echo": 1},
         {"prompt": "abc", "suffix": "x"},
         {"prompt": "abc", "logprobs": 1},
         {"prompt": "abc", "messages": USER},

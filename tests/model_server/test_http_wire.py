@@ -29,9 +29,8 @@ async def running() -> AsyncIterator[Running]:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("POST", "/", 405),
         ("GET", "/docs", 404),
-        ("GET", "/openapi.json", 404),
         ("GET", "//metrics", 404),
         ("GET", "/v1/../metrics", 404),
         ("GET", "/v1/%2e%2e/metrics", 404),

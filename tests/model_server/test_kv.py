@@ -40,6 +40,65 @@ def test_a_free_block_can_be_neither_shared_nor_given_back() -> None:
         pool.give_back([0])
 
 
+def test_a_remembered_block_is_found_until_it_is_handed_out_again() -> None:
+    pool = BlockPool(2)
+    (block,) = pool.take(1) or []
+    pool.remember(block, b"a")
+    pool.give_back([block])
+    assert pool.find(b"a") == block
+    assert not pool.is_held(block)
+    pool.share([block])
+    assert pool.used == 1
+    pool.give_back([block])
+    assert pool.take(2) is not None
+    assert pool.find(b"a") is None
+
+
+def test_blocks_without_content_are_handed_out_first_then_the_longest_free() -> None:
+    pool = BlockPool(4)
+    blocks = pool.take(3) or []
+    for block, key in zip(blocks, (b"a", b"b", b"c"), strict=True):
+        pool.remember(block, key)
+    pool.give_back([blocks[1]])
+    pool.give_back([blocks[0], blocks[2]])
+    assert pool.take(1) == [3]
+    pool.share([blocks[0]])  # used again: not the oldest any more
+    pool.give_back([blocks[0]])
+    assert pool.take(3) == [blocks[1], blocks[2], blocks[0]]
+
+
+def test_a_second_block_of_the_same_content_is_not_found() -> None:
+    pool = BlockPool(2)
+    blocks = pool.take(2) or []
+    for block in blocks:
+        pool.remember(block, b"a")
+    assert pool.find(b"a") == blocks[0]
+    pool.forget(blocks[1:])
+    assert pool.find(b"a") == blocks[0]
+    pool.forget(blocks)
+    assert pool.find(b"a") is None
+    assert pool.used == 2
+
+
+def test_only_a_held_block_is_remembered() -> None:
+    with pytest.raises(ValueError, match="block 0 is free"):
+        BlockPool(1).remember(0, b"a")
+
+
+def test_a_table_begins_with_blocks_of_another() -> None:
+    pool = BlockPool(4)
+    first, second = (BlockTable(pool, block_size=4, sliding_window=None) for _ in range(2))
+    first.cover(0, 8)
+    second.adopt(0, first.blocks)
+    assert second.cover(8, 12)
+    assert second.blocks[:2] == first.blocks
+    assert pool.used == 3
+    first.free()
+    assert pool.used == 3
+    with pytest.raises(ValueError, match="holds blocks"):
+        second.adopt(0, [])
+
+
 def test_a_table_grows_by_whole_blocks() -> None:
     pool = BlockPool(4)
     table = BlockTable(pool, block_size=4, sliding_window=None)
@@ -149,6 +208,29 @@ class PoolMachine(RuleBasedStateMachine):
             block = data.draw(st.sampled_from(self.held))
             self.pool.give_back([block])
             self.held.remove(block)
+
+    @rule(data=st.data(), key=st.integers(0, 5))
+    def remember(self, data: st.DataObject, key: int) -> None:
+        if self.held:
+            self.pool.remember(data.draw(st.sampled_from(self.held)), bytes([key]))
+
+    @rule(key=st.integers(0, 5))
+    def revive(self, key: int) -> None:
+        block = self.pool.find(bytes([key]))
+        if block is not None:
+            self.pool.share([block])
+            self.held.append(block)
+
+    @rule(data=st.data())
+    def forget(self, data: st.DataObject) -> None:
+        if self.total:
+            self.pool.forget([data.draw(st.integers(0, self.total - 1))])
+
+    @invariant()
+    def a_key_leads_to_one_block(self) -> None:
+        if hasattr(self, "pool"):
+            found = [block for i in range(6) if (block := self.pool.find(bytes([i]))) is not None]
+            assert len(found) == len(set(found))
 
     @invariant()
     def counts_agree(self) -> None:

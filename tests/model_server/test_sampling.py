@@ -1,26 +1,34 @@
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_server.adjust import Draw
+from model_server.batch import Drawn, Failed
+from model_server.history import History
 from model_server.request import SamplingParameters
-from model_server.sampling import Draw, NotFinite, sample, uniform
-from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from model_server.sampling import sample as outcomes_of
+from model_server.sampling import uniform
+from transformers import (
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 
-def draw(
-    position: int = 0,
-    *,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    top_k: int = 0,
-    seed: int = 0,
-) -> Draw:
-    sampling = SamplingParameters(
-        max_tokens=1, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed
-    )
-    return Draw(sampling=sampling, position=position)
+def draw(position: int = 0, **sampling: float) -> Draw:
+    parameters: dict[str, Any] = {"max_tokens": 1, "seed": 0, **sampling}
+    return Draw(sampling=SamplingParameters(**parameters), history=History((0,) * position))
+
+
+def sample(logits: torch.Tensor, draws: Sequence[Draw]) -> list[int]:
+    outcomes = outcomes_of(logits, draws)
+    assert all(isinstance(outcome, Drawn) for outcome in outcomes)
+    return [outcome.token_id for outcome in outcomes if isinstance(outcome, Drawn)]
 
 
 def logits_of(rows: int, vocabulary: int, seed: int = 0) -> torch.Tensor:
@@ -30,13 +38,16 @@ def logits_of(rows: int, vocabulary: int, seed: int = 0) -> torch.Tensor:
 
 def reference(logits: torch.Tensor, how: Draw) -> torch.Tensor:
     """Work out the distribution of one row with transformers' own filters: (V,) -> (V,)."""
-    ids, scores, sampling = torch.empty(1, 0), logits[None].double(), how.sampling
+    ids, scores, sampling = torch.empty(1, 0, dtype=torch.long), logits[None].double(), how.sampling
     if sampling.temperature != 1:
         scores = TemperatureLogitsWarper(sampling.temperature)(ids, scores)
     if sampling.top_k:
         scores = TopKLogitsWarper(sampling.top_k)(ids, scores)
     if sampling.top_p < 1:
         scores = TopPLogitsWarper(sampling.top_p)(ids, scores)
+    if sampling.min_p:
+        least = sampling.min_p
+        scores = MinPLogitsWarper(least)(ids, scores)  # type: ignore[arg-type] # means LongTensor
     return scores.softmax(dim=-1)[0]
 
 
@@ -53,13 +64,15 @@ def test_equal_logits_go_to_the_lower_token() -> None:
 
 @pytest.mark.parametrize("temperature", [0, 1])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_logits_that_are_no_numbers_are_an_error_and_never_a_token(
+def test_logits_that_are_no_numbers_fail_their_row_and_no_other(
     value: float, temperature: float
 ) -> None:
     logits = logits_of(3, 50)
     logits[1, 7] = value
-    with pytest.raises(NotFinite):
-        sample(logits, [draw(temperature=temperature)] * 3)
+    first, second, third = outcomes_of(logits, [draw(temperature=temperature)] * 3)
+    assert isinstance(second, Failed)
+    assert "not finite" in second.error
+    assert [first, third] == outcomes_of(logits[[0, 2]], [draw(temperature=temperature)] * 2)
 
 
 def test_tokens_that_are_ruled_out_may_be_minus_infinity() -> None:
@@ -84,13 +97,16 @@ def test_a_temperature_near_zero_is_greedy_and_finite(temperature: float) -> Non
         draw(top_p=0.8),
         draw(top_k=20, top_p=0.9, temperature=1.3),
         draw(top_p=0.01),
+        draw(min_p=0.1),
+        draw(min_p=0.3, top_k=20, top_p=0.99, temperature=1.5),
+        draw(min_p=1.0),
     ],
 )
 def test_frequencies_are_those_of_transformers_filters(how: Draw) -> None:
     """Draw 4,000 times; a fixed seed, so the outcome is fixed as well."""
     count, logits = 4000, logits_of(1, 40)
     expected = reference(logits[0], how)
-    draws = [Draw(sampling=how.sampling, position=i) for i in range(count)]
+    draws = [Draw(sampling=how.sampling, history=History((0,) * i)) for i in range(count)]
     tokens = torch.tensor(sample(logits.expand(count, -1), draws))
     seen = torch.bincount(tokens, minlength=40) / count
     assert seen[expected == 0].sum() == 0
@@ -103,22 +119,30 @@ def test_frequencies_are_those_of_transformers_filters(how: Draw) -> None:
     temperature=st.floats(0.05, 4),
     top_p=st.floats(0.01, 1),
     top_k=st.integers(0, 700),
+    min_p=st.just(0.0) | st.floats(0, 1),
     seed=st.integers(0, 2**63),
     vocabulary=st.sampled_from([3, 64, 256, 600]),
     rounded=st.booleans(),
 )
-def test_the_token_is_the_inverse_of_the_distribution(
-    *, temperature: float, top_p: float, top_k: int, seed: int, vocabulary: int, rounded: bool
+def test_the_token_is_the_inverse_of_the_distribution(  # noqa: PLR0913 - what hypothesis draws
+    *,
+    temperature: float,
+    top_p: float,
+    top_k: int,
+    min_p: float,
+    seed: int,
+    vocabulary: int,
+    rounded: bool,
 ) -> None:
     """The straightforward way: sort everything, filter, add up, look the random number up."""
     logits = logits_of(1, vocabulary, seed % 1000)
     if rounded:
         logits = logits.round()  # many equal logits, as BF16 makes them
-    how = draw(9, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed)
+    how = draw(9, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p, seed=seed)
     (token,) = sample(logits, [how])
 
     weights = ((logits[0] - logits[0].max()) / temperature).exp().double()
-    filtered = top_k > 0 or top_p < 1
+    filtered = top_k > 0 or top_p < 1 or min_p > 0
     order = (
         sorted(range(vocabulary), key=lambda i: (-weights[i].item(), i))
         if filtered
@@ -130,6 +154,8 @@ def test_the_token_is_the_inverse_of_the_distribution(
         if top_p >= 1 or before < top_p * mass:
             chosen.append(i)
         before += weights[i].item()
+    if filtered:
+        chosen = [i for i in chosen if weights[i].item() >= min_p]
     target = uniform(seed, 9) * math.fsum(weights[i].item() for i in chosen)
     passed = 0.0
     for i in chosen:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from model_server.batch import Batch, Runner
 from model_server.model import LoadedModel
-from model_server.request import Request, SamplingParameters
+from model_server.request import Request, SamplingParameters, TokenOutput
 from model_server.runner import CacheSize, NativeRunner
 from model_server.scheduler import Scheduler, SchedulerLimits
 from transformers import MistralConfig, MistralForCausalLM, MixtralConfig, MixtralForCausalLM
@@ -115,12 +115,14 @@ class Driver:
             )
         )
         self.answers: dict[str, list[int]] = {}
+        self.outputs: dict[str, list[TokenOutput]] = {}
 
     def step(self) -> Batch | None:
         batch = self.scheduler.schedule()
         if batch is not None:
             for output in self.scheduler.update(batch, self.runner.step(batch)):
                 self.answers.setdefault(output.request_id, []).extend(output.token_ids)
+                self.outputs.setdefault(output.request_id, []).append(output)
         return batch
 
     def run(self, requests: Sequence[Request] = ()) -> dict[str, list[int]]:
