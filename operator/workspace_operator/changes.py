@@ -129,7 +129,7 @@ def _unwanted_claims(
 
 
 def _is_right(wanted: Manifest, snapshot: Snapshot) -> bool:
-    live = _live(wanted, snapshot)
+    live = live_object(wanted, snapshot)
     if live is None:
         return False
     marked = strings(section(wanted, "metadata", "annotations")).get(DESIRED_HASH_ANNOTATION)
@@ -137,7 +137,8 @@ def _is_right(wanted: Manifest, snapshot: Snapshot) -> bool:
     return marked == held and covers(wanted, live)
 
 
-def _live(wanted: Manifest, snapshot: Snapshot) -> Manifest | None:
+def live_object(wanted: Manifest, snapshot: Snapshot) -> Manifest | None:
+    """Return the object that stands where a wanted one belongs."""
     name = text(section(wanted, "metadata").get("name"))
     if wanted.get("kind") == CLAIM_KIND:
         return snapshot.live_claims.get(name)

@@ -13,6 +13,7 @@ Must not import anything of this package.
 
 import re
 from decimal import Decimal
+from math import isfinite
 
 # Source: k8s.io/apimachinery, pkg/api/resource/quantity.go.
 _QUANTITY = re.compile(r"([+-]?\d+(?:\.\d+)?)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
@@ -53,8 +54,8 @@ def _is_empty(value: object) -> bool:
 
 
 def _quantity(value: object) -> Decimal | None:
-    if isinstance(value, int):
-        return Decimal(value)
+    if isinstance(value, int | float):
+        return Decimal(str(value)) if isfinite(value) else None
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return None

@@ -57,6 +57,21 @@ class MemoryFit:
     sentence: str
 
 
+def unknown_fit() -> MemoryFit:
+    """Return the fit of a program that nobody knows the size of."""
+    return MemoryFit(
+        weight_bytes=0,
+        kv_bytes_per_token=0,
+        overhead_bytes=0,
+        usable_bytes=None,
+        required_tokens=0,
+        kv_tokens=None,
+        fits=None,
+        sentence="inference.template runs as it is written; "
+        "whether it fits the memory of the GPU is not known",
+    )
+
+
 def gpus_in_use(preset: Preset, gpus: int) -> int:
     """Return over how many of a node's GPUs the weights are spread; a small model takes one."""
     return gpus if preset.gpu_count > 1 else min(gpus, 1)

@@ -51,7 +51,7 @@ class Observer:
             self._claims_and_nodes(owner, status, workspace),
             self.cluster.find(DEPLOYMENT, owner.name, owner.namespace),
             self.cluster.find(SERVICE, owner.name, owner.namespace),
-            self._pods_and_answers(owner, asked=workspace is not None),
+            self._pods_and_answers(owner, workspace),
         )
         return Snapshot.parse(
             node_claims=claims,
@@ -71,7 +71,8 @@ class Observer:
         the operator read every ConfigMap of the cluster, of which it needs the few that are named.
         So an edit is noticed at the next look, which `requeue_after_seconds` sets.
         """
-        name = workspace.inference.config if workspace.inference else None
+        inference = workspace.inference
+        name = inference.config if inference and inference.preset else None
         if not name:
             return None
         return await self.cluster.find(CONFIG_MAP, name, workspace.namespace)
@@ -114,12 +115,14 @@ class Observer:
         return [manifest for manifest in found if manifest is not None]
 
     async def _pods_and_answers(
-        self, owner: Identity, *, asked: bool
+        self, owner: Identity, workspace: Workspace | None
     ) -> tuple[list[Manifest], dict[str, ModelAnswer]]:
         labels = f"{WORKSPACE_LABEL}={owner.name}"
         manifests = await self.cluster.list(POD, namespace=owner.namespace, labels=labels)
-        pods = [Pod.parse(manifest) for manifest in manifests] if asked else []
-        if self.settings.probe is Probe.READINESS:
+        pods = [Pod.parse(manifest) for manifest in manifests] if workspace else []
+        inference = workspace.inference if workspace else None
+        own_server = inference is None or inference.template is None
+        if self.settings.probe is Probe.READINESS or not own_server:
             return manifests, by_readiness(pods)
         return manifests, await self.probe.answers(pods)
 

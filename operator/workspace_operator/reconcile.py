@@ -17,7 +17,7 @@ since no owner reference can hold a cluster-scoped object, and it goes after the
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from model_presets.catalog import Catalog, UnknownPreset
@@ -25,7 +25,13 @@ from model_presets.preset import Preset
 
 from workspace_operator.api import FINALIZER, InvalidSpec, Workspace, parse
 from workspace_operator.api.parse import parse_status
-from workspace_operator.changes import Changes, changes, deletion_changes, may_release
+from workspace_operator.changes import (
+    Changes,
+    changes,
+    deletion_changes,
+    live_object,
+    may_release,
+)
 from workspace_operator.cluster import Cluster, Forbidden, Gone, Invalid, Manifest
 from workspace_operator.cluster.kinds import KINDS, NODE_CLAIM, WORKSPACE
 from workspace_operator.metrics import Metrics
@@ -38,13 +44,16 @@ from workspace_operator.plan import (
     Plan,
     PlanError,
     plan,
+    plan_template,
     read_config,
     refuse_what_is_not_offered,
 )
 from workspace_operator.reporter import Reporter
 from workspace_operator.settings import Settings
+from workspace_operator.settled import Settled
 from workspace_operator.snapshot import Snapshot
 from workspace_operator.status import Outcome, report, report_invalid, requeue_after_seconds
+from workspace_operator.template_trial import TemplateTrial
 from workspace_operator.wake import Key, owner_uid
 
 logger = logging.getLogger(__name__)
@@ -68,8 +77,10 @@ class Reconciler:
     catalog: Catalog
     settings: Settings
     observer: Observer
+    trial: TemplateTrial
     reporter: Reporter
     metrics: Metrics
+    settled: Settled = field(default_factory=Settled)
     clock: Callable[[], datetime] = utc_now
 
     async def __call__(self, key: Key) -> float | None:
@@ -110,11 +121,13 @@ class Reconciler:
         outcome = self._decide(workspace, await self.observer.config(workspace))
         owner = _identity(body)
         snapshot = await self.observer.observe(owner, workspace.status, workspace)
+        if isinstance(outcome, Plan) and outcome.preset is None:
+            outcome = await self.trial.judge(workspace, outcome, snapshot.deployment)
         refusal = None
         if isinstance(outcome, Plan):
             wanted = desired_objects(workspace, outcome, snapshot, self.settings, now)
             todo = changes(workspace, outcome, wanted, snapshot, now)
-            refusal = await self._write(body, todo)
+            refusal = await self._write(body, todo, snapshot)
         status = report(workspace, outcome, snapshot, now, fault=refusal.message if refusal else "")
         await self.reporter.write(key, body, status)
         if refusal is not None:
@@ -125,13 +138,15 @@ class Reconciler:
         """Plan, or say why there is no plan."""
         try:
             refuse_what_is_not_offered(workspace)
+            if workspace.inference and workspace.inference.template is not None:
+                return plan_template(workspace, self.settings)
             preset = self.catalog.get(_preset_name(workspace))
             config = _config(workspace, config_map, preset)
             return plan(workspace, preset, self.settings, config)
         except (PlanError, UnknownPreset) as problem:
             return problem
 
-    async def _write(self, body: Manifest, todo: Changes) -> Refusal | None:
+    async def _write(self, body: Manifest, todo: Changes, snapshot: Snapshot) -> Refusal | None:
         """
         Write what differs, in order, and stop at the first refusal.
 
@@ -142,18 +157,29 @@ class Reconciler:
             ClusterError: The API server is out of reach or somebody else wrote: try again soon.
 
         """
+        todo = self._unsettled(todo, snapshot)
         try:
             if todo and FINALIZER not in _finalizers(body):
                 held = await self.cluster.set_finalizers(body, (*_finalizers(body), FINALIZER))
                 body["metadata"] = held["metadata"]
             for manifest in todo.apply:
-                await self.cluster.apply(manifest)
+                answer = await self.cluster.apply(manifest)
+                self.settled.note(live_object(manifest, snapshot), manifest, answer)
             for gone in todo.delete:
                 kind = KINDS[gone.api_version, gone.kind]
                 await self.cluster.delete(kind, gone.name, gone.namespace, gone.uid)
         except (Forbidden, Gone, Invalid) as refusal:
             return refusal
         return None
+
+    def _unsettled(self, todo: Changes, snapshot: Snapshot) -> Changes:
+        """Leave out what is known to change nothing."""
+        apply = tuple(
+            manifest
+            for manifest in todo.apply
+            if not self.settled.is_settled(live_object(manifest, snapshot), manifest)
+        )
+        return replace(todo, apply=apply)
 
     async def _explain(self, key: Key, body: Manifest, problem: InvalidSpec) -> None:
         """Tell what is wrong with the manifest; what runs is left alone until it is corrected."""
@@ -168,7 +194,7 @@ class Reconciler:
         if FINALIZER not in _finalizers(body):
             return None
         snapshot = await self.observer.observe(owner, parse_status(body.get("status")), None)
-        refusal = await self._write(body, deletion_changes(owner, snapshot))
+        refusal = await self._write(body, deletion_changes(owner, snapshot), snapshot)
         if refusal is not None:
             raise refusal
         if may_release(owner, snapshot):

@@ -38,6 +38,7 @@ from workspace_operator.reconcile import Reconciler, utc_now
 from workspace_operator.reporter import Reporter
 from workspace_operator.settings import Settings
 from workspace_operator.sweep import Sweep
+from workspace_operator.template_trial import TemplateTrial
 from workspace_operator.wake import Key, Wake
 from workspace_operator.web import Health, serve
 from workspace_operator.work_queue import WorkQueue
@@ -122,6 +123,7 @@ def _assemble(
         catalog=catalog,
         settings=settings,
         observer=Observer(cluster=cluster, settings=settings, probe=probe, last_words=last_words),
+        trial=TemplateTrial(cluster=cluster, settings=settings),
         reporter=Reporter(
             cluster=cluster, metrics=metrics, instance=settings.pod_name, clock=utc_now
         ),

@@ -115,7 +115,7 @@ def _look(node: Node) -> tuple[object, ...]:
     return (
         node.ready,
         node.deleting,
-        node.gpus,
+        node.devices,
         node.unschedulable,
         node.taints,
         node.pressures,

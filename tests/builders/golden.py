@@ -49,8 +49,8 @@ def golden_manifests() -> dict[str, Manifest]:
     return {
         "node-claim-azure": _claim(plain, SETTINGS, 0, 0),
         "node-claim-aws-any-type": _claim(open_type, AWS, 1, 2),
-        "service": service(plain),
-        "service-load-balancer": service(rich),
+        "service": service(plain, planned(plain)),
+        "service-load-balancer": service(rich, planned(rich, BYO, TINY)),
         "deployment-mistral-7b": deployment(plain, planned(plain), SETTINGS),
         "deployment-byo-cpu": deployment(rich, planned(rich, BYO, TINY), BYO),
     }

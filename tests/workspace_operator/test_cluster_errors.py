@@ -92,3 +92,15 @@ def test_every_manifest_of_ours_finds_its_kind() -> None:
         manifest = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}}
         assert kind_of(manifest).kind == kind
         assert path_of(manifest).endswith("/x")
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("failed to create typed patch object (a/x; apps/v1): .spec.foo: not declared", Invalid),
+        ("failed to convert new object (a/x) to proper version: quantities must", Invalid),
+        ("etcdserver: request timed out", Unreachable),
+    ],
+)
+def test_a_manifest_of_the_wrong_shape_is_no_outage(message: str, kind: type[Exception]) -> None:
+    assert type(error_for("PATCH /x", 500, {"message": message}, None)) is kind

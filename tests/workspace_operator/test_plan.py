@@ -105,7 +105,6 @@ REFUSED: list[tuple[str, dict[str, Any], Settings, Preset]] = [
     ("MemoryDoesNotFit", {"instance_type": "Standard_NC6s_v3"}, SETTINGS, TINY),
     ("RuntimeNotOffered", {"annotations": {"kaito.sh/runtime": "vllm"}}, SETTINGS, MISTRAL_7B),
     ("RuntimeNotOffered", {"annotations": {"kaito.sh/runtime": "transformer"}}, BYO, MISTRAL_7B),
-    ("TemplateNotOffered", {"inference": {"template": {"spec": {}}}}, SETTINGS, MISTRAL_7B),
     (
         "TuningNotOffered",
         {

@@ -197,7 +197,10 @@ class Inference(Model):
     )
     template: dict[str, Any] | None = Field(
         default=None,
-        description="A PodTemplateSpec to run instead of a preset; it must serve on port 5000.",
+        description=(
+            "A PodTemplateSpec to run instead of a preset. The Service leads to its port named "
+            "http, else to the first that a container declares, else to 5000."
+        ),
     )
     config: ObjectName | None = Field(
         default=None,

@@ -81,6 +81,19 @@ class ApiServer:
         kind = kind_of(manifest)
         return await self._write("PATCH", kind, path_of(manifest), manifest, query, APPLY)
 
+    async def try_apply(self, manifest: Manifest) -> None:
+        """Ask whether `apply` would be accepted, by a dry run: no write, so nobody is asked."""
+        query = {"fieldManager": FIELD_MANAGER, "force": "true", "dryRun": "All"}
+        await self._connection.read(
+            Request(
+                method="PATCH",
+                path=path_of(manifest),
+                query=query,
+                body=manifest,
+                content_type=APPLY,
+            )
+        )
+
     async def apply_status(self, manifest: Manifest) -> Manifest:
         """Write the status subresource by server-side apply."""
         query = {"fieldManager": STATUS_FIELD_MANAGER, "force": "true"}

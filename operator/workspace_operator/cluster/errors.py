@@ -76,6 +76,10 @@ class Forbidden(ClusterError):
 
 DEFAULT_RETRY_AFTER_SECONDS = 1.0
 EXPIRED = 410
+INTERNAL = 500
+# How server-side apply refuses a manifest that does not fit the schema: by the code of an outage.
+# Source: k8s.io/apimachinery, pkg/util/managedfields/internal/structuredmerge.go at v0.35.
+NOT_OF_THIS_SHAPE = ("failed to create typed patch object", "failed to convert new object")
 FIRST_SERVER_ERROR = 500
 
 
@@ -84,6 +88,8 @@ def error_for(
 ) -> ClusterError:
     """Translate a failed answer; `status` is the `Status` object in its body, or empty."""
     message = str(status.get("message") or f"HTTP {code}")
+    if code == INTERNAL and message.startswith(NOT_OF_THIS_SHAPE):
+        return Invalid(request, message)
     if code == EXPIRED or code >= FIRST_SERVER_ERROR:
         return Unreachable(request, f"HTTP {code}: {message}")
     match code:

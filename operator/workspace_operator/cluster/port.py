@@ -45,6 +45,16 @@ class Cluster(Protocol):
 
         """
 
+    async def try_apply(self, manifest: Manifest) -> None:
+        """
+        Ask whether `apply` would be accepted, without storing anything.
+
+        Raises:
+            Forbidden: A policy or a missing right refuses it.
+            Gone: Its namespace, or its kind, does not exist.
+
+        """
+
     async def apply_status(self, manifest: Manifest) -> Manifest:
         """
         Write the status subresource by server-side apply, as a manager of its own.

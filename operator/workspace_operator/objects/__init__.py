@@ -39,7 +39,7 @@ def desired_objects(
     """
     wanted = [
         *_claims(workspace, plan, snapshot, settings, now),
-        with_desired_hash(service(workspace)),
+        with_desired_hash(service(workspace, plan)),
     ]
     if _gate_is_open(workspace, plan, snapshot):
         wanted.append(with_desired_hash(deployment(workspace, plan, settings)))

@@ -4,12 +4,13 @@ Keep as many model pods as the Workspace has nodes.
 An update stops a pod before it starts the next (maxSurge 0): the second GPU that a surge needs is
 not there by default. The whole template is ours, so every change of it rolls the pods.
 
-Must not import the other kinds of `objects`, but for the pod and metadata.
+Must not import the other kinds of `objects`, but for the pods and metadata.
 """
 
 from workspace_operator.api import Workspace
+from workspace_operator.objects.custom_pod import custom_pod
 from workspace_operator.objects.metadata import WORKSPACE_LABEL, child_metadata, identity_of
-from workspace_operator.objects.pod import pod_template
+from workspace_operator.objects.pod import preset_pod
 from workspace_operator.plan import Plan
 from workspace_operator.settings import Settings
 from workspace_operator.snapshot import Manifest
@@ -17,6 +18,13 @@ from workspace_operator.snapshot import Manifest
 # A start pulls an image of many gigabytes and loads the weights.
 PROGRESS_DEADLINE_SECONDS = 3600
 KEPT_REVISIONS = 3
+
+
+def pod_template(workspace: Workspace, plan: Plan, settings: Settings) -> Manifest:
+    """Return the pod template of a Workspace's Deployment."""
+    if plan.preset is None:
+        return custom_pod(workspace, plan)
+    return preset_pod(workspace, plan, plan.preset, settings)
 
 
 def deployment(workspace: Workspace, plan: Plan, settings: Settings) -> Manifest:

@@ -13,7 +13,19 @@ from workspace_operator.api import Workspace
 from workspace_operator.objects.metadata import claim_labels, identity_of
 from workspace_operator.plan import Plan
 from workspace_operator.settings import NodeProvisioner
-from workspace_operator.snapshot import Manifest, Node, Snapshot
+from workspace_operator.snapshot import GPU_RESOURCE, Manifest, Node, Snapshot
+
+# Source: kaito-project/kaito, pkg/workspace/manifests at v0.12.0.
+TOLERATIONS = [
+    {"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"},
+    {"key": "sku", "operator": "Equal", "value": "gpu", "effect": "NoSchedule"},
+    {
+        "key": "kubernetes.azure.com/scalesetpriority",
+        "operator": "Equal",
+        "value": "spot",
+        "effect": "NoSchedule",
+    },
+]
 
 
 def node_terms(workspace: Workspace, plan: Plan) -> list[Manifest]:
@@ -41,7 +53,7 @@ def matching_nodes(workspace: Workspace, plan: Plan, snapshot: Snapshot) -> tupl
 
 def shows_gpus(node: Node, plan: Plan) -> bool:
     """Say whether a pod of the plan could be given its GPUs on this node."""
-    return node.gpus >= plan.gpus_per_node
+    return node.allocatable(plan.gpu_resource) >= plan.gpus_per_node
 
 
 def usable_nodes(workspace: Workspace, plan: Plan, snapshot: Snapshot) -> tuple[Node, ...]:

@@ -1,5 +1,5 @@
 """
-Describe the pod that serves the model, in a shape that Pod Security "restricted" takes.
+Describe the pod that serves a preset's model, in a shape that Pod Security "restricted" takes.
 
 It runs as a plain user on a read-only root, holds no token of the cluster, and may write to three
 places only: /tmp, its home (compiled kernels) and /dev/shm, each with a limit. Nothing in it may
@@ -17,6 +17,8 @@ Must not import the other kinds of `objects`, but for metadata and placement.
 
 from typing import Any
 
+from model_presets.preset import Preset
+
 from workspace_operator.api import PresetOptions, Workspace
 from workspace_operator.instance_types import GIB
 from workspace_operator.objects.metadata import (
@@ -27,10 +29,10 @@ from workspace_operator.objects.metadata import (
     WORKSPACE_LABEL,
     digest,
 )
-from workspace_operator.objects.placement import node_terms
+from workspace_operator.objects.placement import TOLERATIONS, node_terms
 from workspace_operator.plan import MODEL_PORT, Plan
 from workspace_operator.settings import Settings
-from workspace_operator.snapshot import GPU_RESOURCE, Manifest
+from workspace_operator.snapshot import Manifest
 
 # Restricted policies of some distributions refuse ids below 10,000: they may be users of the node.
 USER_ID = 10001
@@ -53,21 +55,9 @@ SCRATCH = "4Gi"
 DISK_REQUEST = {"ephemeral-storage": "1Gi"}
 DISK_LIMIT = {"ephemeral-storage": "9Gi"}
 
-# Source: kaito-project/kaito, pkg/workspace/manifests at v0.12.0.
-TOLERATIONS = [
-    {"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"},
-    {"key": "sku", "operator": "Equal", "value": "gpu", "effect": "NoSchedule"},
-    {
-        "key": "kubernetes.azure.com/scalesetpriority",
-        "operator": "Equal",
-        "value": "spot",
-        "effect": "NoSchedule",
-    },
-]
 
-
-def pod_template(workspace: Workspace, plan: Plan, settings: Settings) -> Manifest:
-    """Return the pod template of a Workspace's Deployment."""
+def preset_pod(workspace: Workspace, plan: Plan, preset: Preset, settings: Settings) -> Manifest:
+    """Return the pod template of a Workspace that names a preset."""
     options = _options(workspace)
     spec: Manifest = {
         "automountServiceAccountToken": False,
@@ -80,7 +70,7 @@ def pod_template(workspace: Workspace, plan: Plan, settings: Settings) -> Manife
             "fsGroup": USER_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(workspace, plan, settings)],
+        "containers": [_container(workspace, plan, preset, settings)],
         "volumes": [
             {"name": "tmp", "emptyDir": {"sizeLimit": SCRATCH}},
             {"name": "home", "emptyDir": {"sizeLimit": SCRATCH}},
@@ -117,7 +107,7 @@ def _options(workspace: Workspace) -> PresetOptions:
     return (preset.preset_options if preset else None) or PresetOptions()
 
 
-def _container(workspace: Workspace, plan: Plan, settings: Settings) -> Manifest:
+def _container(workspace: Workspace, plan: Plan, preset: Preset, settings: Settings) -> Manifest:
     return {
         "name": workspace.name,
         "image": plan.image,
@@ -125,7 +115,7 @@ def _container(workspace: Workspace, plan: Plan, settings: Settings) -> Manifest
         "args": list(plan.server_arguments),
         "ports": [{"name": "http", "containerPort": MODEL_PORT, "protocol": "TCP"}],
         "env": _environment(workspace),
-        "resources": _resources(plan),
+        "resources": _resources(plan, preset),
         "startupProbe": _probe("/health", period=1, failures=STARTUP_SECONDS),
         "livenessProbe": _probe("/health", period=10, failures=3),
         "readinessProbe": _probe("/ready", period=2, failures=2),
@@ -154,7 +144,7 @@ def _environment(workspace: Workspace) -> list[Manifest]:
     return environment
 
 
-def _resources(plan: Plan) -> dict[str, Any]:
+def _resources(plan: Plan, preset: Preset) -> dict[str, Any]:
     """
     Return requests and limits.
 
@@ -162,11 +152,11 @@ def _resources(plan: Plan) -> dict[str, Any]:
     GPUs pass through the page cache, which the kernel takes back under pressure: the request needs
     no room for them. A model that runs on a CPU asks for little, also where it is given a GPU.
     """
-    gpus = {GPU_RESOURCE: str(plan.gpus_per_node)} if plan.gpus_per_node else {}
-    if plan.preset.gpu_count:
-        cpu, memory, limit = "2", HOST_MEMORY_GIB, _weights_gib(plan) + HOST_MEMORY_LIMIT_GIB
+    gpus = {plan.gpu_resource: str(plan.gpus_per_node)} if plan.gpus_per_node else {}
+    if preset.gpu_count:
+        cpu, memory, limit = "2", HOST_MEMORY_GIB, _weights_gib(preset) + HOST_MEMORY_LIMIT_GIB
     else:
-        weights = 2 * _weights_gib(plan)
+        weights = 2 * _weights_gib(preset)
         cpu, memory, limit = "250m", weights + CPU_MEMORY_GIB, weights + CPU_MEMORY_LIMIT_GIB
     return {
         "requests": {"cpu": cpu, "memory": f"{memory}Gi", **DISK_REQUEST, **gpus},
@@ -174,9 +164,9 @@ def _resources(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _weights_gib(plan: Plan) -> int:
+def _weights_gib(preset: Preset) -> int:
     """Return the weights' size, rounded down to GiB, since the memory beside them has room."""
-    return plan.preset.weight_bytes // GIB
+    return preset.weight_bytes // GIB
 
 
 def _probe(path: str, *, period: int, failures: int) -> Manifest:

@@ -1,5 +1,8 @@
 """
-Give the model one stable address: Service `<name>`, port 80, to every ready pod on port 5000.
+Give the model one stable address: Service `<name>`, port 80, to every ready pod.
+
+That is port 5000 of a preset; of a pod template the port named http, else the first that a
+container declares, else 5000.
 
 Unlike KAITO's, it selects every ready pod, publishes no pod that is still loading, and follows the
 annotation `kaito.sh/enablelb` in both directions at any time.
@@ -14,14 +17,14 @@ from workspace_operator.objects.metadata import (
     child_metadata,
     identity_of,
 )
-from workspace_operator.plan import MODEL_PORT
+from workspace_operator.plan import Plan
 from workspace_operator.snapshot import Manifest
 
 SERVICE_PORT = 80
 PORT_NAME = "http"
 
 
-def service(workspace: Workspace) -> Manifest:
+def service(workspace: Workspace, plan: Plan) -> Manifest:
     """Return the Service of a Workspace."""
     wants_balancer = workspace.annotations.get(LOAD_BALANCER_ANNOTATION) == "True"
     return {
@@ -36,7 +39,7 @@ def service(workspace: Workspace) -> Manifest:
                     "name": PORT_NAME,
                     "port": SERVICE_PORT,
                     "protocol": "TCP",
-                    "targetPort": MODEL_PORT,
+                    "targetPort": plan.ports[0],
                 }
             ],
         },

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from model_presets.preset import Preset
 
 from workspace_operator.api import Workspace
-from workspace_operator.memory_fit import MemoryFit, memory_fit
+from workspace_operator.instance_types import find
+from workspace_operator.memory_fit import MemoryFit, memory_fit, unknown_fit
 from workspace_operator.plan.config import (
     DRAIN_SECONDS,
     MAX_MODEL_LEN,
@@ -27,7 +28,7 @@ from workspace_operator.plan.config import (
 from workspace_operator.plan.hardware import (
     BYPASS_ANNOTATION,
     TYPES_ANNOTATION,
-    Hardware,
+    asked_types,
     hardware,
     own_labels,
 )
@@ -44,7 +45,14 @@ from workspace_operator.plan.server import (
     longest_context,
     server_arguments,
 )
-from workspace_operator.settings import NodeProvisioner, Settings
+from workspace_operator.plan.template import (
+    GPU_RESOURCE,
+    asked_gpus,
+    declared_ports,
+    first_image,
+    served_port,
+)
+from workspace_operator.settings import Cloud, NodeProvisioner, Settings
 
 __all__ = [
     "BYPASS_ANNOTATION",
@@ -57,11 +65,17 @@ __all__ = [
     "Plan",
     "PlanError",
     "plan",
+    "plan_template",
     "read_config",
     "refuse_what_is_not_offered",
 ]
 
 UNTUNED = InferenceConfig()
+
+# Disk for a template, whose image nobody knows. Source for KAITO's node class: kaito-project/kaito,
+# pkg/utils/nodeclaim/nodeclaim.go at v0.12.0. Upstream Karpenter buys a machine that has the disk.
+TEMPLATE_DISK_GIB = 100
+KAITO_TEMPLATE_DISK_GIB = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +84,11 @@ class Plan:
     Hold every decision about one Workspace.
 
     Attributes:
-        preset: The model.
+        preset: The model; none where the user brings a pod template.
         provisioner: Who brings the nodes.
         node_count: Nodes, each with one replica of the model.
         gpus_per_node: GPUs that a pod is given; 0 for a model that runs on a CPU.
+        gpu_resource: The name by which a node shows them, and a pod asks for them.
         instance_type: The machine asked for; none where the user left it open or brings nodes.
         candidates: The machines that may be bought, the best first; one if it was named.
         in_order: Whether they are tried one after the other, instead of Karpenter choosing.
@@ -83,11 +98,12 @@ class Plan:
         image: What the pod runs.
         server_arguments: Flags of the server.
         drain_seconds: How long a pod may take to finish its answers.
+        ports: Where the pod answers; the Service leads to the first.
         node_labels: The user's own labels, which nodes carry.
         notes: What the manifest asks for and this operator has no use for.
     """
 
-    preset: Preset
+    preset: Preset | None
     provisioner: NodeProvisioner
     node_count: int
     gpus_per_node: int
@@ -102,6 +118,8 @@ class Plan:
     drain_seconds: int
     node_labels: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    gpu_resource: str = GPU_RESOURCE
+    ports: tuple[int, ...] = (MODEL_PORT,)
 
 
 def plan(
@@ -145,8 +163,55 @@ def plan(
         server_arguments=server_arguments(preset, fit, drain, config),
         drain_seconds=drain,
         node_labels=own_labels(workspace),
-        notes=(*config.notes, *_notes(workspace, machines, byo=byo)),
+        notes=(*config.notes, *_notes(workspace, machines.left_out, byo=byo)),
     )
+
+
+def plan_template(workspace: Workspace, settings: Settings) -> Plan:
+    """
+    Decide what a Workspace gets that brings a pod template of its own.
+
+    Raises:
+        PlanError: It asks for something that is not offered, or does not say what to buy.
+    """
+    refuse_what_is_not_offered(workspace)
+    inference = workspace.inference
+    template = (inference.template if inference else None) or {}
+    byo = settings.node_provisioner is NodeProvisioner.BYO
+    listed = asked_types(workspace)
+    if not (byo or listed):
+        raise PlanError(
+            "InstanceTypeNeeded",
+            "resource.instanceType: not given, and nobody knows how much GPU memory "
+            "inference.template needs; name the machine to buy",
+        )
+    counts = [machine.gpu_count for machine in map(find, listed) if machine is not None]
+    resource, gpus = asked_gpus(template) or (GPU_RESOURCE, min(counts, default=1))
+    kaito = settings.cloud is Cloud.AZURE
+    port = served_port(template, MODEL_PORT)
+    notes = ["inference.config has no effect on inference.template"] if _tuned(workspace) else []
+    return Plan(
+        preset=None,
+        provisioner=settings.node_provisioner,
+        node_count=workspace.resource.count,
+        gpus_per_node=gpus,
+        gpu_resource=resource,
+        instance_type=workspace.resource.instance_type,
+        candidates=() if byo else listed,
+        in_order=len(listed) > 1,
+        fit=unknown_fit(),
+        disk_gib=KAITO_TEMPLATE_DISK_GIB if kaito else TEMPLATE_DISK_GIB,
+        image=first_image(template),
+        server_arguments=(),
+        drain_seconds=0,
+        ports=tuple(dict.fromkeys((port, *declared_ports(template)))),
+        node_labels=own_labels(workspace),
+        notes=(*notes, *_notes(workspace, (), byo=byo)),
+    )
+
+
+def _tuned(workspace: Workspace) -> bool:
+    return bool(workspace.inference and workspace.inference.config)
 
 
 def _check_fit(
@@ -171,12 +236,12 @@ def _where(workspace: Workspace) -> str:
     return f"resource.instanceType {workspace.resource.instance_type}"
 
 
-def _notes(workspace: Workspace, machines: Hardware, *, byo: bool) -> tuple[str, ...]:
+def _notes(workspace: Workspace, left_out: tuple[str, ...], *, byo: bool) -> tuple[str, ...]:
     notes = []
-    if machines.left_out:
+    if left_out:
         notes.append(
             f"left out of the instance types, since they cannot hold the model: "
-            f"{', '.join(machines.left_out)}"
+            f"{', '.join(left_out)}"
         )
     if workspace.resource.preferred_nodes:
         notes.append(

@@ -40,14 +40,8 @@ def refuse_what_is_not_offered(workspace: Workspace) -> None:
             "tuning: this version serves models only; use inference.preset, "
             "or tune elsewhere and serve the result as a preset",
         )
-    if inference.preset is None:
-        raise PlanError(
-            "TemplateNotOffered",
-            "inference.template: this version serves presets only; use inference.preset, "
-            "or a Deployment of your own",
-        )
     runtime = workspace.annotations.get(RUNTIME_ANNOTATION, OFFERED_RUNTIME)
-    if runtime != OFFERED_RUNTIME:
+    if inference.preset is not None and runtime != OFFERED_RUNTIME:
         raise PlanError(
             "RuntimeNotOffered",
             f"annotation {RUNTIME_ANNOTATION}: {runtime!r} is not offered here; "

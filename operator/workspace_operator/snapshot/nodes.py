@@ -26,6 +26,8 @@ from workspace_operator.snapshot.reading import (
 )
 
 GPU_RESOURCE = "nvidia.com/gpu"
+# Whole GPUs and slices of them.
+GPU_PREFIX = "nvidia.com/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class Node:
     conditions: Mapping[str, ObservedCondition] = field(default_factory=dict)
     unschedulable: bool = False
     taints: tuple[str, ...] = ()
-    gpus: int = 0
+    devices: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, manifest: Manifest) -> Self:
@@ -57,7 +59,11 @@ class Node:
                 f"{text(taint.get('key'))}={text(taint.get('value'))}:{text(taint.get('effect'))}"
                 for taint in mappings(spec.get("taints"))
             ),
-            gpus=integer(section(manifest, "status", "allocatable").get(GPU_RESOURCE)),
+            devices={
+                resource: integer(amount)
+                for resource, amount in section(manifest, "status", "allocatable").items()
+                if resource.startswith(GPU_PREFIX)
+            },
         )
 
     @property
@@ -65,6 +71,15 @@ class Node:
         """Say whether the kubelet reports Ready and the node is not on its way out."""
         ready = self.conditions.get("Ready")
         return ready is not None and ready.is_true and not self.deleting
+
+    @property
+    def gpus(self) -> int:
+        """Return how many whole GPUs a pod could be given."""
+        return self.allocatable(GPU_RESOURCE)
+
+    def allocatable(self, resource: str) -> int:
+        """Return how much of a GPU resource a pod could be given."""
+        return self.devices.get(resource, 0)
 
     @property
     def instance_type(self) -> str:

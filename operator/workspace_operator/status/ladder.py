@@ -71,7 +71,7 @@ def climb(evidence: Evidence, faults: tuple[Finding, ...]) -> Ladder:
         *machines,
         (conditions.RESOURCE_READY, resource),
         (conditions.IMAGE_PULLED, _image_pulled(evidence, inference)),
-        (conditions.WEIGHTS_LOADED, _weights_loaded(evidence, inference)),
+        *_weights_rung(evidence, inference),
         (conditions.INFERENCE_READY, inference),
     )
     causes = [*faults, *(finding for _, finding in machines), inference]
@@ -163,6 +163,8 @@ def _inference(
     if evidence.serving:
         count, wanted = len(evidence.serving), evidence.plan.node_count
         text = "Inference has been deployed successfully"
+        if evidence.plan.preset is None:
+            text += "; a pod of inference.template is asked for no token: it is Ready by itself"
         if count < wanted:
             text += f"; {count} of {wanted} pods serve: {pods(evidence, others).message}"
         return holds(conditions.INFERENCE_SUCCESS, text)
@@ -178,6 +180,13 @@ def _image_pulled(evidence: Evidence, inference: Finding) -> Finding:
     if inference.reason in {conditions.IMAGE_PULL_ERROR, reasons.PULLING_IMAGE.word}:
         return Finding(verdict=conditions.FALSE, reason=inference.reason, message=inference.message)
     return not_known(WAITING, "no pod has come to that yet")
+
+
+def _weights_rung(evidence: Evidence, inference: Finding) -> tuple[Rung, ...]:
+    """Return no rung for a pod template of the user's own: nobody knows what it loads."""
+    if evidence.plan.preset is None:
+        return ()
+    return ((conditions.WEIGHTS_LOADED, _weights_loaded(evidence, inference)),)
 
 
 def _weights_loaded(evidence: Evidence, inference: Finding) -> Finding:

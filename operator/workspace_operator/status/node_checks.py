@@ -103,7 +103,12 @@ def _retry(evidence: Evidence, slot: Slot) -> Finding:
 
 def _without_gpu(evidence: Evidence, node: Node) -> Finding:
     ready = node.conditions["Ready"]
-    facts = {"node": node.name, "gpus": node.gpus, "wanted": evidence.plan.gpus_per_node}
+    facts = {
+        "node": node.name,
+        "gpus": node.allocatable(evidence.plan.gpu_resource),
+        "wanted": evidence.plan.gpus_per_node,
+        "resource": evidence.plan.gpu_resource,
+    }
     if ready.since is not None and evidence.now - ready.since > GPU_PATIENCE:
         return reasons.GPU_NOT_VISIBLE.found(since=f"{ready.since:%Y-%m-%dT%H:%M:%SZ}", **facts)
     return reasons.GPU_NOT_YET_VISIBLE.found(**facts)

@@ -107,13 +107,13 @@ NODE_NOT_READY = Reason(
 GPU_NOT_YET_VISIBLE = Reason(
     word=conditions.NODE_PLUGINS_NOT_READY,
     sentence="waiting all node plugins to be ready: node {node} shows {gpus} of {wanted} "
-    "nvidia.com/gpu.",
+    "{resource}.",
     phase="WaitingForGPU",
 )
 GPU_NOT_VISIBLE = Reason(
     word="GPUNotVisible",
     sentence="Node {node} has been Ready since {since} and shows {gpus} of {wanted} "
-    "nvidia.com/gpu. Look at the driver and the device plugin on it: "
+    "{resource}. Look at the driver and the device plugin on it: "
     "kubectl get pods -A --field-selector spec.nodeName={node}.",
     phase="WaitingForGPU",
     failed=True,
