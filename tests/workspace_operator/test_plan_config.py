@@ -203,8 +203,10 @@ def test_a_context_that_does_not_fit_is_answered_by_the_one_that_would() -> None
         "ConfigMap tuned, key inference_config.yaml, server.max-model-len: 131072 does not fit"
     )
     assert "use resource.instanceType Standard_NC24ads_A100_v4" in message
-    assert message.endswith("or write at most 54640")
-    plan(made, long, SETTINGS, tuned(max_model_len=55_377))
+    less = int(message.rpartition("or write at most ")[2])
+    plan(made, long, SETTINGS, tuned(max_model_len=less))
+    with pytest.raises(PlanError):
+        plan(made, long, SETTINGS, tuned(max_model_len=less + 1))
     bypassed = made.model_copy(update={"annotations": {"kaito.sh/bypass-resource-checks": ""}})
     plan(bypassed, long, SETTINGS, tuned(max_model_len=131_072))
 
