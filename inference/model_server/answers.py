@@ -17,12 +17,15 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from model_server import errors, sse
+from model_server.choice_state import AnswerState
+from model_server.choices import merged
 from model_server.disconnect import while_connected
 from model_server.errors import ApiError
-from model_server.generation import Piece, accept, pieces
-from model_server.meter import AnswerMeter
+from model_server.generation import Piece, Reading, accept_all, pieces
 from model_server.request import Request
 from model_server.service import AnswerLimits, ServedModel, Service
+
+Pieces = AsyncGenerator[tuple[int, Piece], None]  # each with the number of its choice
 
 EVENT_STREAM = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -35,7 +38,7 @@ EVENT_STREAM = {
 class Job:
     """Hold one request that has been parsed and encoded."""
 
-    request: Request
+    requests: tuple[Request, ...]  # one for each choice, of the same prompt
     stops: tuple[str, ...]
     head: sse.AnswerHead
     chat: bool
@@ -43,6 +46,11 @@ class Job:
     with_usage: bool
     echo: str = ""  # text before the answer's own
     only_text: bool = False  # KAITO's old shape
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the prompt."""
+        return len(self.requests[0].prompt_ids)
 
 
 class GenerationResponse(Response):
@@ -62,83 +70,98 @@ class GenerationResponse(Response):
         Raises:
             ApiError: If the engine refuses the request, or fails before the first byte.
         """
-        tokens = accept(self._model.engine, self._job.request)
-        prompt_tokens = len(self._job.request.prompt_ids)
-        meter = AnswerMeter(self._service.metrics, prompt_tokens=prompt_tokens)
-        reason = "error"
+        job = self._job
+        accepted = accept_all(self._model.engine, job.requests)
+        state = AnswerState(
+            self._service.metrics,
+            choices=len(job.requests),
+            prompt_tokens=job.prompt_tokens,
+            chat=job.chat,
+            opening=job.echo,
+            shows_logprobs=job.requests[0].sampling.logprobs is not None,
+        )
+        otherwise = "error"
         with self._service.open_answer():
             try:
-                async with aclosing(tokens):
-                    answer = pieces(
-                        tokens, decode=self._model.tokenizer.decode, stops=self._job.stops
-                    )
-                    writing = _Writing(self._job, meter, self._service.limits, send)
-                    work = writing.stream(answer) if self._job.stream else writing.whole(answer)
-                    finished = await while_connected(receive, work)
-                reason = writing.reason if finished else "abort"
+                reading = self._reading()
+                answer = merged([pieces(tokens, reading) for tokens in accepted])
+                writing = _Writing(job, state, self._service.limits, send)
+                work = writing.stream(answer) if job.stream else writing.whole(answer)
+                finished = await while_connected(receive, work)
+                otherwise = "error" if finished else "abort"
             finally:
-                meter.end(reason)
+                for tokens in accepted:
+                    tokens.close()
                 scope["state"]["notes"].update(
-                    prompt_tokens=prompt_tokens,
-                    completion_tokens=meter.completion_tokens,
-                    finish_reason=reason,
+                    prompt_tokens=job.prompt_tokens,
+                    completion_tokens=state.completion_tokens,
+                    finish_reason=state.end(otherwise),
                 )
+
+    def _reading(self) -> Reading:
+        tokenizer = self._model.tokenizer
+        return Reading(
+            decode=tokenizer.decode,
+            token_bytes=tokenizer.token_bytes,
+            stops=self._job.stops,
+            min_tokens=self._job.requests[0].sampling.min_tokens,
+        )
 
 
 class _Writing:
     """Write the pieces of one answer to one client."""
 
-    def __init__(self, job: Job, meter: AnswerMeter, limits: AnswerLimits, send: Send) -> None:
+    def __init__(self, job: Job, state: AnswerState, limits: AnswerLimits, send: Send) -> None:
         self._job = job
         self._limits = limits
         self._started = asyncio.get_running_loop().time()
-        self._meter = meter
+        self._state = state
         self._send = send
-        self.reason = "error"
 
-    async def whole(self, answer: AsyncGenerator[Piece, None]) -> None:
-        text = self._job.echo
+    async def whole(self, answer: Pieces) -> None:
         async with self._clock() as clock, aclosing(answer):
-            async for piece in answer:
-                self._take(piece, clock)
-                text += piece.text
-        body = self._whole(text)
+            async for index, piece in answer:
+                self._take(index, piece, clock)
+        body = self._whole()
         await self._begin({"content-type": "application/json", "content-length": str(len(body))})
         await self._send({"type": "http.response.body", "body": body})
 
-    async def stream(self, answer: AsyncGenerator[Piece, None]) -> None:
-        job = self._job
-        writer = sse.ChunkWriter(job.head, chat=job.chat, with_usage=job.with_usage)
+    async def stream(self, answer: Pieces) -> None:
+        writers = self._writers()
         begun = False
         try:
             async with self._clock() as clock, aclosing(answer):
-                async for piece in answer:
-                    self._take(piece, clock)
+                async for index, piece in answer:
+                    self._take(index, piece, clock)
                     if begun:
-                        await self._write(self._events(writer, piece))
+                        await self._write(self._events(writers[index], index, piece))
                     else:
                         await self._begin(EVENT_STREAM)
                         begun = True
-                        await self._write(self._opening(writer), self._events(writer, piece))
+                        opening = [self._opening(writer) for writer in writers]
+                        await self._write(*opening, self._events(writers[index], index, piece))
         except ApiError as error:
             if not begun:
                 raise
-            self.reason = "error"
             await self._write(sse.error_event(error.problem.document()))
         await self._send({"type": "http.response.body", "body": b""})
+
+    def _writers(self) -> list[sse.ChunkWriter]:
+        job = self._job
+        return [
+            sse.ChunkWriter(job.head, chat=job.chat, with_usage=job.with_usage, index=index)
+            for index in range(len(job.requests))
+        ]
 
     def _opening(self, writer: sse.ChunkWriter) -> bytes:
         return writer.opening() + (writer.text(self._job.echo) if self._job.echo else b"")
 
-    def _whole(self, text: str) -> bytes:
+    def _whole(self) -> bytes:
+        choices = [choice.choice() for choice in self._state.choices]
         if self._job.only_text:
-            return sse.only_text(text)
+            return sse.only_text(choices[0].text)
         return sse.whole_answer(
-            self._job.head,
-            chat=self._job.chat,
-            text=text,
-            finish_reason=self.reason,
-            usage=self._usage(),
+            self._job.head, chat=self._job.chat, choices=choices, usage=self._state.usage()
         )
 
     @asynccontextmanager
@@ -154,27 +177,23 @@ class _Writing:
             async with asyncio.timeout(limits.first_token_seconds) as clock:
                 yield clock
         except TimeoutError:
-            if self._meter.completion_tokens == 0:
+            if self._state.completion_tokens == 0:
                 raise errors.first_token_late(limits.first_token_seconds) from None
             raise errors.answer_late(limits.answer_seconds) from None
 
-    def _events(self, writer: sse.ChunkWriter, piece: Piece) -> bytes:
-        events = writer.text(piece.text) if piece.text else b""
+    def _events(self, writer: sse.ChunkWriter, index: int, piece: Piece) -> bytes:
+        logprobs = self._state.choices[index].logprobs_of(piece)
+        events = writer.text(piece.text, logprobs) if piece.text or logprobs else b""
         if piece.finish_reason is not None:
-            events += writer.closing(piece.finish_reason) + writer.usage(self._usage()) + sse.DONE
+            events += writer.closing(piece.finish_reason)
+            if self._state.has_ended:
+                events += writer.usage(self._state.usage()) + sse.DONE
         return events
 
-    def _take(self, piece: Piece, clock: asyncio.Timeout) -> None:
-        if self._meter.completion_tokens == 0:
+    def _take(self, index: int, piece: Piece, clock: asyncio.Timeout) -> None:
+        if self._state.completion_tokens == 0:
             clock.reschedule(self._started + self._limits.answer_seconds)
-        self._meter.tokens(piece.new_tokens)
-        self.reason = piece.finish_reason or self.reason
-
-    def _usage(self) -> sse.Usage:
-        return sse.Usage(
-            prompt_tokens=len(self._job.request.prompt_ids),
-            completion_tokens=self._meter.completion_tokens,
-        )
+        self._state.take(index, piece)
 
     async def _begin(self, headers: Mapping[str, str]) -> None:
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]

@@ -5,12 +5,13 @@ Must not import torch or transformers.
 """
 
 from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 
 from model_server import errors
 from model_server.chat_prompt import InvalidConversation, NoChatTemplate, PromptTooLong, Turn
 from model_server.kaito_chat import KaitoChat
 from model_server.model_names import ModelNames
-from model_server.protocol import ChatRequest, CompletionRequest, GenerationFields, Message
+from model_server.protocol import ChatRequest, CompletionRequest, Message
 from model_server.request import Request, SamplingParameters
 from model_server.service import ServedModel
 
@@ -109,14 +110,14 @@ async def _encode(encoding: Awaitable[list[int]], param: str, limit: int) -> lis
         raise errors.invalid_value("messages", str(error), status=400) from None
 
 
-def request_of(
+def requests_of(
     model: ServedModel,
     asked: ChatRequest | CompletionRequest,
     prompt_ids: list[int],
     answer_id: str,
-) -> Request:
+) -> tuple[Request, ...]:
     """
-    Say what the engine is to do.
+    Say what the engine is to do, once for each choice.
 
     Raises:
         ApiError: 400 with both numbers if prompt and answer do not fit into the context.
@@ -132,19 +133,43 @@ def request_of(
             prompt=len(prompt_ids),
             answer=answer,
         )
-    return Request(
-        request_id=answer_id,
-        prompt_ids=tuple(prompt_ids),
-        sampling=_sampling(asked, answer),
+    if (asked.min_tokens or 0) > answer:
+        message = f"min_tokens: the answer may take {answer} tokens, fewer than that"
+        raise errors.invalid_value("min_tokens", message)
+    sampling = _sampling(asked, answer)
+    count = asked.n or 1
+    return tuple(
+        Request(
+            request_id=answer_id if count == 1 else f"{answer_id}-{index}",
+            prompt_ids=tuple(prompt_ids),
+            sampling=_of_choice(sampling, index),
+            cache_salt=asked.cache_salt or "",
+        )
+        for index in range(count)
     )
 
 
-def _sampling(asked: GenerationFields, max_tokens: int) -> SamplingParameters:
+def _of_choice(sampling: SamplingParameters, index: int) -> SamplingParameters:
+    """Give each choice a seed of its own; the first has the one that was asked for."""
+    if sampling.seed is None or index == 0:
+        return sampling
+    return replace(sampling, seed=(sampling.seed + index) % 2**63)
+
+
+def _sampling(asked: ChatRequest | CompletionRequest, max_tokens: int) -> SamplingParameters:
     return SamplingParameters(
         max_tokens=max_tokens,
+        min_tokens=asked.min_tokens or 0,
         temperature=1.0 if asked.temperature is None else asked.temperature,
         top_p=1.0 if asked.top_p is None else asked.top_p,
         top_k=asked.top_k or 0,
+        min_p=asked.min_p or 0.0,
         seed=asked.seed,
+        repetition_penalty=asked.repetition_penalty or 1.0,
+        presence_penalty=asked.presence_penalty or 0.0,
+        frequency_penalty=asked.frequency_penalty or 0.0,
+        logit_bias=asked.logit_bias,
+        stop_token_ids=asked.stop_token_ids,
         ignore_eos=asked.ignore_eos,
+        logprobs=asked.shown_logprobs,
     )

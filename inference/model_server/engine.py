@@ -19,12 +19,12 @@ import asyncio
 import contextlib
 import logging
 import queue
-import secrets
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from model_server.admission import check_tokens, completed
 from model_server.batch import OutOfMemory, Runner, RunnerLost
 from model_server.engine_state import EngineLimits, EngineStatistics
 from model_server.request import (
@@ -159,9 +159,7 @@ class Engine:
         """
         if not (self._accepting and self.is_alive):
             raise EngineStopped("the engine does not take requests")
-        highest = max(request.prompt_ids)
-        size = self._runner.vocabulary_size
-        require("prompt_ids", highest, highest < size, f"must be token ids below {size}")
+        check_tokens(request, self._runner.vocabulary_size)
         taken = request.request_id in self._streams
         require("request_id", request.request_id, not taken, "must not belong to an open request")
         check_length(request, self._scheduler.limits)
@@ -169,7 +167,7 @@ class Engine:
             raise QueueFull(retry_after_seconds=self._retry_after_seconds())
         stream = TokenStream(request.request_id, self._cancel)
         self._streams[request.request_id] = stream
-        self._inbox.put(_with_seed(request))
+        self._inbox.put(completed(request, self._runner.eos_token_ids))
         return stream
 
     def _cancel(self, request_id: str) -> None:
@@ -286,9 +284,3 @@ class Engine:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads any more
                 self._loop.call_soon_threadsafe(self._end_all, FinishReason.ERROR, error)
-
-
-def _with_seed(request: Request) -> Request:
-    if request.sampling.seed is not None:
-        return request
-    return replace(request, sampling=replace(request.sampling, seed=secrets.randbits(63)))

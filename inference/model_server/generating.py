@@ -23,7 +23,7 @@ from model_server.encoding import (
     encode_chat,
     encode_completion,
     encode_kaito,
-    request_of,
+    requests_of,
     text_of_prompt,
 )
 from model_server.kaito_chat import KaitoChat, completion_of
@@ -75,7 +75,7 @@ def _generate(
     chat = isinstance(asked, ChatRequest)
     answer_id = f"{'chatcmpl' if chat else 'cmpl'}-{secrets.token_hex(16)}"
     job = Job(
-        request=request_of(model, asked, prompt.ids, answer_id),
+        requests=requests_of(model, asked, prompt.ids, answer_id),
         stops=asked.stop,
         head=AnswerHead(answer_id=answer_id, created=int(time.time()), model=service.names.primary),
         chat=chat,

@@ -10,7 +10,7 @@ Must not import torch, transformers, or anything of HTTP.
 """
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,6 +27,7 @@ from model_server.request import (
     RequestTooLong,
     TokenOutput,
 )
+from model_server.shown_tokens import ShownToken, TokenShower
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,11 @@ class Tokens(Protocol):
         """Iterate once."""
         ...
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Leave; cancels the request unless it has finished."""
+
+    async def aclose(self) -> None:
+        """Leave, as contextlib.aclosing wants it."""
 
 
 class Generator(Protocol):
@@ -59,6 +63,36 @@ class Piece:
     text: str
     new_tokens: int
     finish_reason: str | None = None
+    cached_tokens: int = 0  # of the prompt; in the first piece
+    logprobs: tuple[ShownToken, ...] = ()  # of the new tokens, where they were asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Say how tokens become text, and at which text they end."""
+
+    decode: Decode
+    token_bytes: Callable[[int], bytes]
+    stops: tuple[str, ...] = ()
+    min_tokens: int = 0  # stop strings do not count in these
+
+
+def accept_all(generator: Generator, requests: Sequence[Request]) -> list[Tokens]:
+    """
+    Hand requests to the engine, all or none.
+
+    Raises:
+        ApiError: If the engine does not take one; nothing is queued then.
+    """
+    accepted: list[Tokens] = []
+    try:
+        for request in requests:
+            accepted.append(accept(generator, request))  # noqa: PERF401 - what was accepted is closed below
+    except ApiError:
+        for tokens in accepted:
+            tokens.close()
+        raise
+    return accepted
 
 
 def accept(generator: Generator, request: Request) -> Tokens:
@@ -84,31 +118,43 @@ def accept(generator: Generator, request: Request) -> Tokens:
         raise stopped() from None
 
 
-async def pieces(
-    outputs: Tokens, *, decode: Decode, stops: tuple[str, ...]
-) -> AsyncGenerator[Piece, None]:
+async def pieces(outputs: Tokens, reading: Reading) -> AsyncGenerator[Piece, None]:
     """
     Turn the engine's tokens into pieces of text, the last one with the reason of the end.
 
     Raises:
         ApiError: If the engine failed on this request or stopped.
     """
-    detokenizer = Detokenizer(decode)
-    stop_strings = StopStrings(stops)
+    detokenizer = Detokenizer(reading.decode)
+    stop_strings = StopStrings(reading.stops)
+    shown = TokenShower(reading.decode, reading.token_bytes)
+    count = 0
     async with aclosing(outputs):
         async for output in outputs:
-            new = len(output.token_ids)
-            text, met = stop_strings.push(detokenizer.push(output.token_ids))
             reason = _reason(output)
-            if met:
-                yield Piece(text=text, new_tokens=new, finish_reason=STOP)
-                return
-            if reason is not None:
+            text, met = "", False
+            for token_id in output.text_ids:
+                count += 1
+                new = detokenizer.push([token_id])
+                if count <= reading.min_tokens:
+                    text += new
+                else:
+                    piece, met = stop_strings.push(new)
+                    text += piece
+                if met:
+                    break
+            if reason is not None and not met:
                 last, met = stop_strings.push(detokenizer.finish())
-                tail = text + last + stop_strings.finish()
-                yield Piece(text=tail, new_tokens=new, finish_reason=STOP if met else reason)
+                text += last + stop_strings.finish()
+            yield Piece(
+                text=text,
+                new_tokens=len(output.token_ids),
+                finish_reason=STOP if met else reason,
+                cached_tokens=output.cached_tokens,
+                logprobs=shown.show(output) if output.logprobs else (),
+            )
+            if met or reason is not None:
                 return
-            yield Piece(text=text, new_tokens=new)
     raise stopped()
 
 

@@ -16,7 +16,9 @@ from typing import Annotated
 from pydantic import Field
 
 from model_server import errors
-from model_server.protocol import MAX_INTEGER, CompletionRequest, Message, Strict, only
+from model_server.protocol import CompletionRequest, Message
+from model_server.sampling_fields import MAX_INTEGER
+from model_server.strict_body import Strict, only
 
 MAX_LENGTH = 200
 TOP_K = 10

@@ -14,17 +14,22 @@ class AnswerMeter:
     """Follow one answer; call `tokens` at each piece and `end` once."""
 
     def __init__(
-        self, metrics: Metrics, *, prompt_tokens: int, clock: Callable[[], float] = time.monotonic
+        self,
+        metrics: Metrics,
+        *,
+        prompt_tokens: int | None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Count the prompt and start the clock."""
+        """Count the prompt, unless it is counted already, and start the clock."""
         self._metrics = metrics
         self._model = metrics.model
         self._clock = clock
         self._started = clock()
         self._latest: float | None = None  # time of the newest token
         self.completion_tokens = 0
-        metrics.prompt_tokens.labels(self._model).inc(prompt_tokens)
-        metrics.prompt_sizes.labels(self._model).observe(prompt_tokens)
+        if prompt_tokens is not None:
+            metrics.prompt_tokens.labels(self._model).inc(prompt_tokens)
+            metrics.prompt_sizes.labels(self._model).observe(prompt_tokens)
 
     def tokens(self, count: int) -> None:
         """Record tokens that have just come."""

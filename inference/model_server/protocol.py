@@ -3,12 +3,12 @@ Parse what a caller sent into a request that needs no second look, or refuse it 
 
 The fields are OpenAI's. Three kinds of them:
 
-    done        the server does what the field says
-    no-op       only the value that changes nothing is accepted (`n: 1`, `logprobs: false`)
+    done        the server does what the field says (drawing: sampling_fields.py)
+    no-op       only the value that changes nothing is accepted (`store: false`)
     unknown     refused with its name: a caller who hopes for an effect is told that there is none
 
-`top_k` and `ignore_eos` are extensions that other servers have too. Bounds are here, so that no
-number or list from outside grows without limit. No message repeats the input.
+Bounds are here, so that no number or list from outside grows without limit. No message repeats the
+input.
 
 Must not import torch, transformers, or anything that answers requests.
 """
@@ -16,42 +16,14 @@ Must not import torch, transformers, or anything that answers requests.
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from model_server.errors import ApiError, Problem, invalid_value, unknown_field
+from model_server.sampling_fields import MAX_INTEGER, MAX_TOP_LOGPROBS, SamplingFields
+from model_server.strict_body import NO_GAPS, NO_TOOLS, Strict, only
 
-MAX_STOP_STRINGS = 4
-MAX_STOP_CHARACTERS = 256
-MAX_INTEGER = 2**31 - 1
 MAX_NAME_CHARACTERS = 64  # of a field's name in a message
-
-
-NOTHING: tuple[object, ...] = (None, "", [], {})  # best said by leaving the field out
-NOT_BUILT = "not supported by this server"
-NO_GAPS = "this model continues a text and fills no gaps"
-NO_TOOLS = "this model was not trained to call tools"
-
-
-def only(
-    accepted: Sequence[object], reason: str = "not supported by this server"
-) -> BeforeValidator:
-    """Accept the values that change nothing, refuse all others of a field that is not built."""
-    choices = " or ".join(_json_word(value) for value in accepted if value not in NOTHING)
-
-    def check(value: object) -> object:
-        if any(type(value) is type(a) and value == a for a in (None, *accepted)):
-            return value
-        hint = f"only {choices} is accepted" if choices else "leave it out"
-        raise PydanticCustomError(
-            "not_supported", "{reason}; {hint}", {"reason": reason, "hint": hint}
-        )
-
-    return BeforeValidator(check)
-
-
-def _json_word(value: object) -> str:
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
 
 
 def _text_of(value: object) -> object:
@@ -74,24 +46,6 @@ def _is_text_part(part: object) -> bool:
     )
 
 
-def _stops_of(value: object) -> object:
-    """Accept one string or a few."""
-    if value is None:
-        return ()
-    stops = [value] if isinstance(value, str) else value
-    if (
-        not isinstance(stops, list)
-        or len(stops) > MAX_STOP_STRINGS
-        or not all(isinstance(s, str) and 0 < len(s) <= MAX_STOP_CHARACTERS for s in stops)
-    ):
-        raise PydanticCustomError(
-            "stop",
-            "must be a string or a list of up to {most} strings of 1 to {longest} characters",
-            {"most": MAX_STOP_STRINGS, "longest": MAX_STOP_CHARACTERS},
-        )
-    return tuple(stops)
-
-
 def _prompt_of(value: object) -> object:
     """Accept a text, a list with one text, or token ids."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
@@ -103,12 +57,6 @@ def _prompt_of(value: object) -> object:
     raise PydanticCustomError(
         "prompt", "must be a string, a list of one string, or a list of token ids"
     )
-
-
-class Strict(BaseModel):
-    """Refuse unknown fields and values of another type than the one that is asked for."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Message(Strict):
@@ -131,25 +79,13 @@ class StreamOptions(Strict):
     include_obfuscation: Annotated[bool | None, only([False])] = None
 
 
-class GenerationFields(Strict):
+class GenerationFields(SamplingFields):
     """Hold what both kinds of requests share."""
 
     model: str | None = Field(default=None, max_length=256)
-    max_tokens: int | None = Field(default=None, ge=1, le=MAX_INTEGER)
-    temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
-    top_p: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
-    top_k: int | None = Field(default=None, ge=0, le=MAX_INTEGER)
-    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
-    stop: Annotated[tuple[str, ...], BeforeValidator(_stops_of)] = ()
-    ignore_eos: bool = False
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None  # names the caller's caller; nothing here depends on it
-
-    n: Annotated[int | None, only([1])] = None
-    presence_penalty: Annotated[float | None, only([0, 0.0])] = None
-    frequency_penalty: Annotated[float | None, only([0, 0.0])] = None
-    logit_bias: Annotated[dict[str, float] | None, only([{}])] = None
 
     @property
     def wants_usage(self) -> bool:
@@ -163,8 +99,8 @@ class ChatRequest(GenerationFields):
     messages: Annotated[list[Message], Field(min_length=1)]
     max_completion_tokens: int | None = Field(default=None, ge=1, le=MAX_INTEGER)
 
-    logprobs: Annotated[bool | None, only([False])] = None
-    top_logprobs: Annotated[int | None, only([0])] = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=MAX_TOP_LOGPROBS)
     response_format: Annotated[dict[str, str] | None, only([{"type": "text"}])] = None
     modalities: Annotated[list[str] | None, only([["text"]])] = None
     tools: Annotated[list[object] | None, only([[]], NO_TOOLS)] = None
@@ -181,6 +117,18 @@ class ChatRequest(GenerationFields):
     verbosity: Annotated[None, only([])] = None
     web_search_options: Annotated[None, only([])] = None
 
+    @field_validator("top_logprobs")
+    @classmethod
+    def _has_an_effect(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value and not info.data.get("logprobs"):
+            raise PydanticCustomError("top_logprobs", "has no effect without logprobs: true")
+        return value
+
+    @property
+    def shown_logprobs(self) -> int | None:
+        """Return how many of the likeliest tokens are shown beside the drawn one, if any."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
     @property
     def answer_limit(self) -> int | None:
         """Return the most tokens of an answer; the newer of the two names wins."""
@@ -194,8 +142,13 @@ class CompletionRequest(GenerationFields):
     echo: bool | None = None
 
     best_of: Annotated[int | None, only([1])] = None
-    logprobs: Annotated[None, only([])] = None
+    logprobs: int | None = Field(default=None, ge=0, le=MAX_TOP_LOGPROBS)
     suffix: Annotated[str | None, only([""], NO_GAPS)] = None
+
+    @property
+    def shown_logprobs(self) -> int | None:
+        """Return how many of the likeliest tokens are shown beside the drawn one, if any."""
+        return self.logprobs
 
     @property
     def answer_limit(self) -> int:

@@ -191,10 +191,16 @@ class TokenOutput:
 
     request_id: str
     token_ids: tuple[int, ...] = ()
+    last_is_text: bool = True  # False: the last token ended the answer and is no part of it
     logprobs: tuple[TokenLogprobs, ...] = ()  # one for each token, where they were asked for
     cached_tokens: int = 0  # of the prompt, found in the cache when it was first computed
     finish_reason: FinishReason | None = None
     error: str | None = None  # one sentence; with FinishReason.ERROR only
+
+    @property
+    def text_ids(self) -> tuple[int, ...]:
+        """The tokens that are part of the answer."""
+        return self.token_ids if self.last_is_text else self.token_ids[:-1]
 
 
 def require(field: str, value: object, holds: bool, reason: str) -> None:  # noqa: FBT001

@@ -119,19 +119,24 @@ class RunningSequence:
     ) -> TokenOutput:
         """Add the token that was drawn, and say whether it is the last."""
         self.history.append(token_id)
+        is_end = self._is_end(token_id, eos_token_ids)
         return TokenOutput(
             request_id=self.request.request_id,
             token_ids=(token_id,),
+            last_is_text=not is_end,
             logprobs=(logprobs,) if logprobs is not None else (),
             cached_tokens=self.cached_tokens if self.history.answer_length == 1 else 0,
-            finish_reason=self._finish_reason(token_id, eos_token_ids),
+            finish_reason=FinishReason.STOP if is_end else self._finish_reason(),
         )
 
-    def _finish_reason(self, token_id: int, eos_token_ids: frozenset[int]) -> FinishReason | None:
+    def _is_end(self, token_id: int, eos_token_ids: frozenset[int]) -> bool:
         sampling = self.request.sampling
         ended = token_id in eos_token_ids and not sampling.ignore_eos
+        return ended or token_id in sampling.stop_token_ids
+
+    def _finish_reason(self) -> FinishReason | None:
         constraint = self.request.constraint
-        complete = constraint is not None and constraint.is_complete
-        if ended or complete or token_id in sampling.stop_token_ids:
+        if constraint is not None and constraint.is_complete:
             return FinishReason.STOP
-        return FinishReason.LENGTH if self.history.answer_length >= sampling.max_tokens else None
+        longest = self.request.sampling.max_tokens
+        return FinishReason.LENGTH if self.history.answer_length >= longest else None

@@ -43,6 +43,10 @@ class Tokenizer(Protocol):
         """Decode tokens without the control tokens among them."""
         ...
 
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return the bytes that one token stands for; a control token's are its name."""
+        ...
+
 
 class Engine(Generator, Protocol):
     """Generate tokens, and show how that goes (engine.Engine is one)."""

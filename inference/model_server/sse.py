@@ -10,6 +10,7 @@ Pure. Must not import torch, transformers, asyncio or time.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,15 +23,26 @@ class Usage:
     """Count the tokens of one answer."""
 
     prompt_tokens: int
-    completion_tokens: int
+    completion_tokens: int  # of all choices
+    cached_tokens: int = 0  # of the prompt, that were not computed again
 
-    def document(self) -> dict[str, int]:
+    def document(self) -> dict[str, Any]:
         """Return the counts as the API names them."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Hold one of the answers to a request."""
+
+    text: str
+    finish_reason: str
+    logprobs: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +55,11 @@ class AnswerHead:
 
 
 class ChunkWriter:
-    """Write the chunks of one answer."""
+    """Write the chunks of one choice of an answer."""
 
-    def __init__(self, head: AnswerHead, *, chat: bool, with_usage: bool) -> None:
+    def __init__(self, head: AnswerHead, *, chat: bool, with_usage: bool, index: int = 0) -> None:
         """Write the part that stays the same."""
+        self._index = index
         self._chat = chat
         self._with_usage = with_usage
         fixed = {
@@ -59,15 +72,18 @@ class ChunkWriter:
         before = '"delta":{"content":' if chat else '"text":'
         after = "}" if chat else ""
         tail = ',"usage":null' if with_usage else ""
-        self._before_text = self._head + f',"choices":[{{"index":0,{before}'.encode()
+        self._before_text = self._head + f',"choices":[{{"index":{index},{before}'.encode()
         self._after_text = f'{after},"logprobs":null,"finish_reason":null}}]{tail}}}\n\n'.encode()
 
     def opening(self) -> bytes:
         """Say whose turn it is; a plain completion has no such chunk."""
         return self._choice({"delta": {"role": "assistant", "content": ""}}) if self._chat else b""
 
-    def text(self, text: str) -> bytes:
+    def text(self, text: str, logprobs: dict[str, Any] | None = None) -> bytes:
         """Write one piece of the answer."""
+        if logprobs is not None:
+            content: dict[str, Any] = {"delta": {"content": text}} if self._chat else {"text": text}
+            return self._choice(content, logprobs=logprobs)
         return self._before_text + _json(text).encode() + self._after_text
 
     def closing(self, finish_reason: str) -> bytes:
@@ -80,8 +96,18 @@ class ChunkWriter:
             return b""
         return self._head + f',"choices":[],"usage":{_json(usage.document())}}}\n\n'.encode()
 
-    def _choice(self, content: dict[str, Any], finish_reason: str | None = None) -> bytes:
-        choice = {"index": 0, **content, "logprobs": None, "finish_reason": finish_reason}
+    def _choice(
+        self,
+        content: dict[str, Any],
+        finish_reason: str | None = None,
+        logprobs: dict[str, Any] | None = None,
+    ) -> bytes:
+        choice = {
+            "index": self._index,
+            **content,
+            "logprobs": logprobs,
+            "finish_reason": finish_reason,
+        }
         tail = ',"usage":null' if self._with_usage else ""
         return self._head + f',"choices":[{_json(choice)}]{tail}}}\n\n'.encode()
 
@@ -91,23 +117,31 @@ def error_event(document: dict[str, Any]) -> bytes:
     return f"data: {_json(document)}\n\n".encode()
 
 
-def whole_answer(
-    head: AnswerHead, *, chat: bool, text: str, finish_reason: str, usage: Usage
-) -> bytes:
+def whole_answer(head: AnswerHead, *, chat: bool, choices: Sequence[Choice], usage: Usage) -> bytes:
     """Write the answer that is not streamed."""
-    content: dict[str, Any] = {"text": text}
-    if chat:
-        content = {"message": {"role": "assistant", "content": text, "refusal": None}}
-    choice = {"index": 0, **content, "logprobs": None, "finish_reason": finish_reason}
     document = {
         "id": head.answer_id,
         "object": "chat.completion" if chat else "text_completion",
         "created": head.created,
         "model": head.model,
-        "choices": [choice],
+        "choices": [
+            {
+                "index": index,
+                **_content(choice.text, chat=chat),
+                "logprobs": choice.logprobs,
+                "finish_reason": choice.finish_reason,
+            }
+            for index, choice in enumerate(choices)
+        ],
         "usage": usage.document(),
     }
     return _json(document).encode()
+
+
+def _content(text: str, *, chat: bool) -> dict[str, Any]:
+    if chat:
+        return {"message": {"role": "assistant", "content": text, "refusal": None}}
+    return {"text": text}
 
 
 def only_text(text: str) -> bytes:

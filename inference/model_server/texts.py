@@ -17,8 +17,9 @@ from pydantic import Field
 from model_server import errors
 from model_server.bodies import read_body
 from model_server.encoding import check_model, encode_messages, encode_text
-from model_server.protocol import Message, Strict, only, parse
+from model_server.protocol import Message, parse
 from model_server.service import Service
+from model_server.strict_body import Strict, only
 
 
 class TokenizeRequest(Strict):

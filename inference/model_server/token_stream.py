@@ -73,6 +73,7 @@ def _merge(first: TokenOutput, second: TokenOutput) -> TokenOutput:
     return TokenOutput(
         request_id=first.request_id,
         token_ids=first.token_ids + second.token_ids,
+        last_is_text=second.last_is_text,
         logprobs=first.logprobs + second.logprobs,
         cached_tokens=first.cached_tokens or second.cached_tokens,
         finish_reason=second.finish_reason,

@@ -13,6 +13,7 @@ Must not import torch.
 """
 
 import asyncio
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,6 +33,7 @@ from model_server.chat_prompt import (
     segments_of,
 )
 
+BYTE_PIECE = re.compile("<0x([0-9A-F]{2})>")  # how a vocabulary writes a byte that is no text
 SPACE = "▁"  # how a SentencePiece vocabulary writes a space
 THREADS = 2  # enough that one long prompt does not hold up the next
 
@@ -108,6 +110,14 @@ class TextTokenizer:
         """Decode tokens without the control tokens among them."""
         text: str = self._back.decode(list(token_ids), skip_special_tokens=True)
         return text
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return the bytes that one token stands for; a control token's are its name."""
+        piece: str | None = self._back.id_to_token(token_id)
+        if piece is None:
+            return b""  # a logit that no token belongs to
+        byte = BYTE_PIECE.fullmatch(piece)
+        return bytes.fromhex(byte[1]) if byte else piece.replace(SPACE, " ").encode()
 
     def close(self) -> None:
         """End the threads."""

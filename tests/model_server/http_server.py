@@ -50,6 +50,9 @@ class CodePoints:
     def decode(self, token_ids: Sequence[int]) -> str:
         return "".join(chr(i) for i in token_ids if i >= 32)
 
+    def token_bytes(self, token_id: int) -> bytes:
+        return chr(token_id).encode()
+
 
 @dataclass
 class Running:

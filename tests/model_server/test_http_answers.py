@@ -39,7 +39,12 @@ async def test_a_chat_is_answered_in_openais_shape() -> None:
                     "finish_reason": "length",
                 }
             ],
-            "usage": {"prompt_tokens": 4, "completion_tokens": 4, "total_tokens": 8},
+            "usage": {
+                "prompt_tokens": 4,
+                "completion_tokens": 4,
+                "total_tokens": 8,
+                "prompt_tokens_details": {"cached_tokens": 0},
+            },
         }
 
 
@@ -70,6 +75,7 @@ async def test_a_streamed_chat_has_role_text_reason_usage_and_done() -> None:
             "prompt_tokens": 4,
             "completion_tokens": 4,
             "total_tokens": 8,
+            "prompt_tokens_details": {"cached_tokens": 0},
         }
         assert all(chunk["usage"] is None for chunk in chunks[:-1])
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from model_server.errors import internal
-from model_server.sse import AnswerHead, ChunkWriter, Usage, error_event, whole_answer
+from model_server.sse import AnswerHead, Choice, ChunkWriter, Usage, error_event, whole_answer
 
 HEAD = AnswerHead(answer_id="chatcmpl-1", created=7, model='a "model"')
 
@@ -54,6 +54,7 @@ def test_all_chunks_of_a_stream_agree_on_what_repeats(*, with_usage: bool) -> No
             "prompt_tokens": 2,
             "completion_tokens": 3,
             "total_tokens": 5,
+            "prompt_tokens_details": {"cached_tokens": 0},
         }
 
 
@@ -67,7 +68,8 @@ def test_a_plain_completion_has_no_opening() -> None:
 
 def test_a_whole_answer_is_one_json_document() -> None:
     usage = Usage(prompt_tokens=1, completion_tokens=2)
-    body = whole_answer(HEAD, chat=False, text="é\n", finish_reason="stop", usage=usage)
+    choices = [Choice(text="é\n", finish_reason="stop")]
+    body = whole_answer(HEAD, chat=False, choices=choices, usage=usage)
     document = json.loads(body)
     assert document["object"] == "text_completion"
     assert document["choices"][0]["text"] == "é\n"

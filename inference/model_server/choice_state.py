@@ -1,0 +1,117 @@
+"""
+Follow the choices of one answer: their text, their end, their measure.
+
+Must not import torch, transformers, or anything of HTTP.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from model_server.generation import Piece
+from model_server.meter import AnswerMeter
+from model_server.metrics import Metrics
+from model_server.shown_tokens import ShownToken, chat_logprobs, completion_logprobs
+from model_server.sse import Choice, Usage
+
+
+class ChoiceState:
+    """Follow one choice."""
+
+    def __init__(
+        self, meter: AnswerMeter, *, chat: bool, opening: str, shows_logprobs: bool
+    ) -> None:
+        """Start with the text that opens it."""
+        self.meter = meter
+        self.reason: str | None = None
+        self._chat = chat
+        self._shows_logprobs = shows_logprobs
+        self._opening = len(opening)
+        self._texts = [opening]
+        self._tokens: list[ShownToken] = []
+
+    def take(self, piece: Piece) -> None:
+        """Add what came."""
+        self.meter.tokens(piece.new_tokens)
+        self.reason = piece.finish_reason
+        self._texts.append(piece.text)
+        self._tokens += piece.logprobs
+
+    def logprobs_of(self, piece: Piece) -> dict[str, Any] | None:
+        """Write the log probabilities of a piece that has been taken, if they were asked for."""
+        if not piece.logprobs:
+            return None
+        before = self._tokens[: len(self._tokens) - len(piece.logprobs)]
+        return self._logprobs(piece.logprobs, before)
+
+    def choice(self) -> Choice:
+        """Return the whole choice, once it has ended."""
+        return Choice(
+            text="".join(self._texts),
+            finish_reason=self.reason or "error",
+            logprobs=self._logprobs(self._tokens, ()) if self._shows_logprobs else None,
+        )
+
+    def _logprobs(
+        self, tokens: Sequence[ShownToken], before: Sequence[ShownToken]
+    ) -> dict[str, Any]:
+        if self._chat:
+            return chat_logprobs(tokens)
+        return completion_logprobs(tokens, self._opening + sum(len(t.text) for t in before))
+
+
+class AnswerState:
+    """Follow all choices of one answer."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        choices: int,
+        prompt_tokens: int,
+        chat: bool,
+        opening: str,
+        shows_logprobs: bool,
+    ) -> None:
+        """Start the clocks; the prompt counts once."""
+        self._prompt_tokens = prompt_tokens
+        self._cached_tokens: int | None = None
+        self.choices = [
+            ChoiceState(
+                AnswerMeter(metrics, prompt_tokens=None if index else prompt_tokens),
+                chat=chat,
+                opening=opening,
+                shows_logprobs=shows_logprobs,
+            )
+            for index in range(choices)
+        ]
+
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens of all choices so far."""
+        return sum(choice.meter.completion_tokens for choice in self.choices)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether every choice has its reason."""
+        return all(choice.reason is not None for choice in self.choices)
+
+    def take(self, index: int, piece: Piece) -> None:
+        """Add what came for one choice."""
+        if self._cached_tokens is None:
+            self._cached_tokens = piece.cached_tokens
+        self.choices[index].take(piece)
+
+    def usage(self) -> Usage:
+        """Count tokens; what was cached is what the first choice found."""
+        return Usage(
+            prompt_tokens=self._prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            cached_tokens=self._cached_tokens or 0,
+        )
+
+    def end(self, otherwise: str) -> str:
+        """Record the end of each choice, `otherwise` where it has none; return the worst."""
+        reasons = [choice.reason or otherwise for choice in self.choices]
+        for choice, reason in zip(self.choices, reasons, strict=True):
+            choice.meter.end(reason)
+        return otherwise if otherwise in reasons else reasons[0]
