@@ -44,9 +44,11 @@ lock: $(STAMP) ## Resolve the dependencies again and write requirements/*.lock
 cluster-binaries: $(STAMP) ## Build or install the programs of the throw-away Kubernetes (once, minutes)
 	$(PY) -m tests.cluster prepare
 
-generate: $(STAMP) ## Write what follows from the source: CRD, chart README, docs/conditions.md (tests check it)
+generate: $(STAMP) ## Write what follows from the source: CRD, policies, chart README, docs/{rules,conditions}.md (tests check it)
 	$(PY) -m workspace_operator.crd > charts/atelier/files/workspaces.kaito.sh.yaml
+	$(PY) -m workspace_operator.crd policies > charts/atelier/files/admission.yaml
 	$(PY) charts/reference.py charts/atelier
+	$(PY) -m tests.workspaces.page docs/rules.md
 	$(PY) -m workspace_operator.status.reference > docs/conditions.md
 
 test: lint cluster-binaries ## All that a merge requires

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from workspace_operator.api import Condition, WorkspaceStatus, parse
-from workspace_operator.crd import definition, render
+from workspace_operator.crd import definition, policies, render
 from workspace_operator.crd.schema import walk
 
 from tests.cluster import ControlPlane
@@ -20,6 +20,7 @@ from tests.workspaces.client import WorkspaceClient, workspace_client
 
 REPOSITORY = Path(__file__).parents[2]
 CHART_COPY = REPOSITORY / "charts/atelier/files/workspaces.kaito.sh.yaml"
+POLICIES_COPY = CHART_COPY.with_name("admission.yaml")
 KAITO_COLUMNS = [
     "NAME",
     "INSTANCE",
@@ -41,6 +42,10 @@ def schemas() -> dict[str, Any]:
 
 def test_the_chart_carries_the_definition_of_these_models() -> None:
     assert CHART_COPY.read_text() == render(), "run `make generate`"
+
+
+def test_the_chart_carries_the_policies_of_these_rules_and_presets() -> None:
+    assert POLICIES_COPY.read_text() == policies.render(), "run `make generate`"
 
 
 def test_every_field_is_described() -> None:

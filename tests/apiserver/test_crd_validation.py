@@ -8,7 +8,7 @@ import pytest
 from workspace_operator.crd import definition
 
 from tests.cluster import ControlPlane
-from tests.workspaces import BAD, GOOD, INFERENCE, NOT_IN_ALPHA, TUNING, Bad, merged
+from tests.workspaces import ALSO_FREE, BAD, CHANGES, GOOD, INFERENCE, NOT_IN_ALPHA, Bad, merged
 from tests.workspaces.client import WorkspaceClient, workspace_client
 from tests.workspaces.good import Manifest
 
@@ -69,6 +69,13 @@ def test_a_bad_workspace_is_refused_as_v1alpha1(client: WorkspaceClient, bad: Ba
     refused(client, merged(bad.manifest, ALPHA), bad)
 
 
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+def test_its_good_counterpart_is_accepted(client: WorkspaceClient, bad: Bad) -> None:
+    verdict = client.create(bad.good)
+
+    assert verdict.accepted, verdict.body["message"]
+
+
 def test_a_refusal_shows_the_offending_value(client: WorkspaceClient) -> None:
     verdict = client.create(BAD["strength above 1"].manifest)
 
@@ -86,54 +93,25 @@ def test_v1alpha1_takes_kaitos_instance_type_where_none_is_named(client: Workspa
     assert alpha["count"] == beta["count"] == 1
 
 
-CHANGES = {
-    "another instance type": (INFERENCE, {"resource": {"instanceType": "g5.xlarge"}}),
-    "another selector": (
-        INFERENCE,
-        {"resource": {"labelSelector": {"matchLabels": {"apps": "other"}}}},
-    ),
-    "a partition": (INFERENCE, {"resource": {"partition": {"mode": "accelerator", "count": 1}}}),
-    "another preset": (INFERENCE, {"inference": {"preset": {"name": "mistral-7b"}}}),
-    "a template for the preset": (
-        INFERENCE,
-        {"inference": {"preset": None, "template": {"spec": {}}}},
-    ),
-    "tuning for inference": (INFERENCE, {"inference": None, "tuning": TUNING["tuning"]}),
-    "another method": (TUNING, {"tuning": {"method": "lora"}}),
-    "another model to tune": (TUNING, {"tuning": {"preset": {"name": "mistral-7b"}}}),
-    "a name for the input": (TUNING, {"tuning": {"input": {"name": "set"}}}),
-}
-ALLOWED = {
-    "another count": (INFERENCE, {"resource": {"count": 3}}),
-    "no instance type": (INFERENCE, {"resource": {"instanceType": None}}),
-    "a preferred node": (INFERENCE, {"resource": {"preferredNodes": ["n"]}}),
-    "a config": (INFERENCE, {"inference": {"config": "settings"}}),
-    "an adapter": (
-        INFERENCE,
-        {"inference": {"adapters": [{"source": {"name": "a", "image": "example.com/a:1"}}]}},
-    ),
-    "the method in capitals": (TUNING, {"tuning": {"method": "QLoRA"}}),
-    "another output": (TUNING, {"tuning": {"output": {"image": "example.com/out:2"}}}),
-}
-
-
-@pytest.mark.parametrize(("before", "change"), CHANGES.values(), ids=CHANGES.keys())
-def test_a_change_of_what_is_fixed_is_refused(
-    client: WorkspaceClient, namespace: str, before: Manifest, change: Manifest
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_of_what_is_fixed_is_refused_and_of_what_is_free_taken(
+    client: WorkspaceClient, namespace: str, name: str
 ) -> None:
+    row = CHANGES[name]
     own = WorkspaceClient(http=client.http, namespace=namespace)
-    assert own.create(before, keep=True).accepted
+    assert own.create(row.before, keep=True).accepted
 
-    verdict = own.patch(before, change)
+    verdict = own.patch(row.before, row.bad)
+    free = own.patch(row.before, row.good)
 
     assert not verdict.accepted
-    assert "make another Workspace" in verdict.body["message"]
+    assert row.says in verdict.causes[row.path]
+    assert free.accepted, free.body["message"]
 
 
-@pytest.mark.parametrize(("before", "change"), ALLOWED.values(), ids=ALLOWED.keys())
-def test_a_change_of_what_is_free_is_accepted(
-    client: WorkspaceClient, namespace: str, before: Manifest, change: Manifest
-) -> None:
+@pytest.mark.parametrize("name", ALSO_FREE)
+def test_more_changes_are_taken(client: WorkspaceClient, namespace: str, name: str) -> None:
+    before, change = ALSO_FREE[name]
     own = WorkspaceClient(http=client.http, namespace=namespace)
     assert own.create(before, keep=True).accepted
 

@@ -1,12 +1,15 @@
 """What cannot be had is said at once, kept in view, and tried again no faster than promised."""
 
+import asyncio
 import time
 
 import pytest
 
+from tests.cluster import ControlPlane
 from tests.world import World, workspaces
+from tests.world.api import Api, ApiError, Manifest
 from tests.world.cloud import NO_CAPACITY_MESSAGE
-from tests.world.operator_process import Operator
+from tests.world.operator_process import NAMESPACE, Operator
 
 pytestmark = [
     pytest.mark.apiserver,
@@ -41,12 +44,32 @@ async def test_no_capacity_is_still_explained_when_the_claim_is_gone(
     await workspaces.gone(world.api, workspaces.path(team, "mistral"))
 
 
-async def test_an_unknown_preset_is_named_with_its_nearest_neighbours(
-    operator: Operator, world: World, team: str
+async def refused(api: Api, team: str, workspace: Manifest) -> str | None:
+    """Create a Workspace, and return what the API server has against it."""
+    try:
+        await api.create(workspaces.path(team), workspace)
+    except ApiError as refusal:
+        await asyncio.sleep(0.05)
+        return str(refusal)
+    return None
+
+
+async def test_a_preset_that_left_the_catalog_is_named_with_its_nearest_neighbours(
+    operator: Operator, world: World, team: str, populated: ControlPlane
 ) -> None:
+    """The policy refuses such a name; where it cannot know the catalog, a condition explains it."""
     _ = operator
+    names = ("configmap", "atelier-preset-names", "-n", NAMESPACE)
+    held = populated.read("get", *names)
+    populated.kubectl("delete", *names)
     unknown = workspaces.workspace(team, preset="mistral-7b-instruckt")
-    await world.api.create(workspaces.path(team), unknown)
+    try:
+        while (refusal := await refused(world.api, team, unknown)) is not None:
+            assert "did you mean mistral-7b-instruct" in refusal
+    finally:
+        kept = ("apiVersion", "kind", "data")
+        metadata = {each: held["metadata"][each] for each in ("name", "namespace", "labels")}
+        populated.apply({each: held[each] for each in kept} | {"metadata": metadata})
     posted = time.monotonic()
     found = await workspaces.with_reason(world.api, team, "mistral", "UnknownPreset")
     assert time.monotonic() - posted < 10, "nothing is waited for"

@@ -104,32 +104,32 @@ def test_the_first_workspace_of_the_notes_is_accepted(plane: ControlPlane) -> No
         plane.kubectl("apply", "--validate=strict", "--dry-run=server", "-f", "-", text=manifest)
 
 
-ANNOTATIONS = {
-    "kaito.sh/node-image-family": ("windows", "ubuntu", "refused"),
-    "kaito.sh/performance-mode": ("fast", "balanced", "refused"),
-    "kaito.sh/use-local-weights": ("yes", "true", "refused"),
-    "kaito.sh/enablelb": ("true", "True", "warned"),
-    "kaito.sh/runtime": ("vllm", "transformers", "warned"),
-}
-
-
-def test_an_annotation_without_effect_is_refused_or_warned_of(plane: ControlPlane) -> None:
+def test_an_installed_chart_refuses_and_warns(plane: ControlPlane) -> None:
+    """Each rule has its row in tests/apiserver/test_policies.py; this is the chart as it comes."""
     install(plane)
 
-    def create(annotations: dict[str, str], name: str = "mistral") -> tuple[bool, str]:
-        metadata = {"name": name, "namespace": "default", "annotations": annotations}
+    def create(patch: Manifest) -> tuple[bool, str]:
         done = plane.kubectl(
             *("create", "--dry-run=server", "-f", "-"),
-            text=json.dumps(INFERENCE | {"metadata": metadata}),
+            text=json.dumps(merged(INFERENCE, patch)),
             check=False,
         )
         return done.returncode == 0, done.stderr
 
-    for key, (wrong, right, answer) in ANNOTATIONS.items():
-        while f'annotations[{key}]: "{wrong}" is not supported' not in create({key: wrong})[1]:
+    misspelt = {"inference": {"preset": {"name": "mistral-7b-instuct"}}}
+    runtime = {"metadata": {"annotations": {"kaito.sh/runtime": "transformer"}}}
+    idle = {"metadata": {"annotations": {"kaito.sh/disable-benchmark": "true"}}}
+    partition = {"resource": {"partition": {"mode": "accelerator", "count": 1}}}
+    for patch, says in (
+        (misspelt, "did you mean mistral-7b-instruct"),
+        (runtime, "use transformers, spelt so"),
+        (idle, "has no effect here"),
+        (partition, "only supported with BYO nodes"),
+    ):
+        while says not in create(patch)[1]:
             time.sleep(0.1)  # the API server takes a new policy up on its own time
-        assert create({key: wrong})[0] == (answer == "warned")
-        assert create({key: right}) == (True, "")
+        assert create(patch)[0] == (patch is idle)
+    assert create({}) == (True, "")
 
 
 def test_an_annotation_from_before_the_policy_holds_nothing_up(plane: ControlPlane) -> None:

@@ -5,7 +5,7 @@ Check the static rules over a table, which tests/apiserver puts to the API serve
 import pytest
 from workspace_operator.api import InvalidSpec, parse
 
-from tests.workspaces import BAD, GOOD, Bad
+from tests.workspaces import BAD, GOOD, JUDGED, Bad, Judged
 from tests.workspaces.good import Manifest
 
 
@@ -21,6 +21,25 @@ def test_a_bad_workspace_is_told_the_field_and_the_remedy(bad: Bad) -> None:
 
     assert caught.value.path == bad.path
     assert bad.says.lower() in caught.value.why.lower()
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+def test_its_good_counterpart_is_parsed(bad: Bad) -> None:
+    assert parse(bad.good).name == "mistral"
+
+
+OURS = {name: each for name, each in JUDGED.items() if "atelier.dev/plan" in str(each.bad)}
+
+
+@pytest.mark.parametrize("judged", OURS.values(), ids=OURS.keys())
+def test_an_annotation_of_ours_that_no_policy_saw_is_refused(judged: Judged) -> None:
+    """It decides about money; KAITO's annotations are notes of the plan instead."""
+    with pytest.raises(InvalidSpec) as caught:
+        parse(judged.bad)
+
+    assert caught.value.path.startswith("metadata.annotations[atelier.dev/")
+    assert judged.says in caught.value.why
+    assert parse(judged.good).annotations
 
 
 @pytest.mark.parametrize("url", ["https://10.example.com/", "https://[2001:db8::1]/a", "http://a"])

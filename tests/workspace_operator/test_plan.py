@@ -244,3 +244,10 @@ def test_the_table_is_sorted_and_its_facts_are_sane() -> None:
             assert find(each.name) is each
             assert 0.85 < each.gpu.usable_bytes / (each.gpu.memory_gib * GIB) < 1
     assert of_cloud("kwok") == ()
+
+
+def test_an_annotation_of_kaitos_that_is_misspelt_is_a_note() -> None:
+    """It was stored without the policy that refuses it, and what runs under it goes on."""
+    (note,) = planned(workspace(annotations={"kaito.sh/enablelb": "true"})).notes
+    assert note.startswith("annotation kaito.sh/enablelb: 'true' is not supported")
+    assert note.endswith("has no effect: use True, spelt so, or remove it")

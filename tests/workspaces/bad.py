@@ -1,69 +1,80 @@
 """Workspaces that must be refused, with the field and the words that each refusal must hold."""
 
-from dataclasses import dataclass
-
+from tests.workspaces.bad_tuning import TRAINING
 from tests.workspaces.good import INFERENCE, TUNING, Manifest, merged
+from tests.workspaces.row import Bad, inference
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bad:
-    """A bad Workspace, and what must be said of it."""
-
-    manifest: Manifest
-    path: str
-    says: str
-    in_alpha: bool = True
-
-
-def inference(patch: Manifest, path: str, says: str, *, in_alpha: bool = True) -> Bad:
-    """Spoil a good Workspace that serves."""
-    return Bad(manifest=merged(INFERENCE, patch), path=path, says=says, in_alpha=in_alpha)
-
-
-def tuning(patch: Manifest, path: str, says: str, *, in_alpha: bool = True) -> Bad:
-    """Spoil a good Workspace that tunes."""
-    manifest = merged(TUNING, {"tuning": patch} if "tuning" not in patch else patch)
-    return Bad(manifest=manifest, path=path, says=says, in_alpha=in_alpha)
+_MINIMUM = "greater than or equal to 1"
 
 
 def named(name: str) -> Bad:
     return inference({"metadata": {"name": name}}, "metadata.name", "starting with a letter")
 
 
-def labelled(labels: Manifest, says: str) -> Bad:
-    selector = {"labelSelector": {"matchLabels": {"apps": None, **labels}}}
-    return inference({"resource": selector}, "resource.labelSelector.matchLabels", says)
+def labelled(labels: Manifest, says: str, good: Manifest) -> Bad:
+    bad, mended = (
+        {"resource": {"labelSelector": {"matchLabels": {"apps": None, **each}}}}
+        for each in (labels, good)
+    )
+    return inference(bad, "resource.labelSelector.matchLabels", says, good=mended)
+
+
+def selected(one: Manifest, path: str, says: str, good: Manifest) -> Bad:
+    bad, mended = (
+        {"resource": {"labelSelector": {"matchExpressions": [each]}}}
+        for each in (one, {"key": "zone", **good})
+    )
+    full = f"resource.labelSelector.matchExpressions[0]{path}"
+    return inference(bad, full, says, good=mended)
 
 
 def expression(operator: str, values: list[str]) -> Bad:
+    good = {"operator": operator, "values": [] if values else ["a"]}
     one = {"key": "zone", "operator": operator, "values": values}
-    return inference(
-        {"resource": {"labelSelector": {"matchExpressions": [one]}}},
-        "resource.labelSelector.matchExpressions[0].values",
-        operator,
-    )
+    return selected(one, ".values", operator, good)
 
 
 def partition(fields: Manifest, path: str, says: str) -> Bad:
-    full = f"resource.partition{path}"
-    return inference({"resource": {"partition": fields}}, full, says, in_alpha=False)
-
-
-def adapter(fields: Manifest, path: str, says: str) -> Bad:
-    good = {"source": {"name": "style", "image": "example.com/style:1"}}
+    mode = fields.get("mode", "mig")
+    good = {"mig": {"mode": "mig", "profile": "1g.10gb"}}.get(
+        mode, {"mode": "accelerator", "count": 2}
+    )
     return inference(
-        {"inference": {"adapters": [merged(good, fields)]}}, f"inference.adapters[0]{path}", says
+        {"resource": {"partition": fields}},
+        f"resource.partition{path}",
+        says,
+        good={"resource": {"partition": good}},
+        in_alpha=False,
     )
 
 
-def url(address: str, says: str) -> Bad:
-    return tuning({"input": {"urls": [address]}}, "tuning.input.urls[0]", says)
+def adapter(fields: Manifest, path: str, says: str, good: Manifest | None = None) -> Bad:
+    whole = {"source": {"name": "style", "image": "example.com/style:1"}}
+    bad, mended = (
+        {"inference": {"adapters": [merged(whole, each)]}} for each in (fields, good or {})
+    )
+    return inference(bad, f"inference.adapters[0]{path}", says, good=mended)
+
+
+def preset(fields: Manifest, path: str, says: str, good: Manifest) -> Bad:
+    bad, mended = ({"inference": {"preset": each}} for each in (fields, good))
+    alpha = "modelAccessSecret" not in path
+    return inference(bad, f"inference.preset.{path}", says, good=mended, in_alpha=alpha)
+
+
+def options(name: str, bad: object, says: str, good: object, at: str = "") -> Bad:
+    return preset(
+        {"presetOptions": {name: bad}},
+        f"presetOptions.{name}{at}",
+        says,
+        {"presetOptions": {name: good}},
+    )
 
 
 _TWO_ALIKE = [{"source": {"name": "a", "image": f"example.com/a:{n}"}} for n in (1, 2)]
+_TWO = [{"source": {"name": f"a{n}", "image": "example.com/a:1"}} for n in (1, 2)]
 _ELEVEN = [{"source": {"name": f"a{n}", "image": "example.com/a:1"}} for n in range(11)]
 _POD = {"spec": {"containers": [{"name": "a", "image": "b"}]}}
-_PUBLIC = "use a public address"
 
 OBJECT = {
     "name with a dot": named("phi-3.5-mini"),
@@ -74,6 +85,7 @@ OBJECT = {
     "neither": inference({"inference": None}, "inference", "not neither"),
     "both": Bad(
         manifest=merged(TUNING, {"inference": INFERENCE["inference"]}),
+        good=TUNING,
         path="tuning",
         says="but not both",
     ),
@@ -81,29 +93,37 @@ OBJECT = {
 
 RESOURCE = {
     "count 0": inference(
-        {"resource": {"count": 0}}, "resource.count", "greater than or equal to 1"
+        {"resource": {"count": 0}}, "resource.count", _MINIMUM, good={"resource": {"count": 2}}
     ),
-    "count -1": inference(
-        {"resource": {"count": -1}}, "resource.count", "greater than or equal to 1"
-    ),
+    "count -1": inference({"resource": {"count": -1}}, "resource.count", _MINIMUM),
     "no selector": inference(
         {"resource": {"labelSelector": None}}, "resource.labelSelector", "required"
     ),
-    "only a reserved label": labelled({"kaito.sh/workspace": "x"}, "non-reserved"),
+    "only a reserved label": labelled(
+        {"kaito.sh/workspace": "x"}, "non-reserved", {"kaito.sh/workspace": "x", "apps": "mistral"}
+    ),
     "only reserved labels": labelled(
         {"kaito.sh/ragenginenamespace": "x", "karpenter.kaito.sh/workspace-name": "y"},
         "non-reserved",
+        {"apps": "mistral"},
     ),
-    "label key with a space": labelled({"my app": "x"}, "label key"),
-    "label key with two slashes": labelled({"a/b/c": "x"}, "label key"),
-    "label value with a slash": labelled({"a": "x/y"}, "label value"),
+    "label key with a space": labelled({"my app": "x"}, "label key", {"my-app": "x"}),
+    "label key with two slashes": labelled({"a/b/c": "x"}, "label key", {"a/b": "x"}),
+    "label value with a slash": labelled({"a": "x/y"}, "label value", {"a": "x-y"}),
     "In without values": expression("In", []),
     "NotIn without values": expression("NotIn", []),
     "Exists with values": expression("Exists", ["a"]),
-    "operator unknown": inference(
-        {"resource": {"labelSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}},
-        "resource.labelSelector.matchExpressions[0].operator",
-        "DoesNotExist",
+    "operator unknown": selected(
+        {"key": "zone", "operator": "Near"}, ".operator", "DoesNotExist", {"operator": "Exists"}
+    ),
+    "expression with a bad key": selected(
+        {"key": "a b", "operator": "Exists"}, ".key", "label key", {"operator": "Exists"}
+    ),
+    "expression with a bad value": selected(
+        {"key": "zone", "operator": "In", "values": ["a b"]},
+        ".values[0]",
+        "label value",
+        {"operator": "In", "values": ["a-b"]},
     ),
     "partition by time": partition({"mode": "time"}, ".mode", "accelerator"),
     "partition without mode": partition({"profile": "1g.10gb"}, ".mode", "required"),
@@ -115,21 +135,24 @@ RESOURCE = {
         {"mode": "mig", "profile": "1g5gb"}, ".profile", "MIG profile"
     ),
     "mig with an unknown profile": partition(
-        {"mode": "mig", "profile": "9g.99gb"}, ".profile", "9g.99gb"
+        {"mode": "mig", "profile": "9g.99gb"}, ".profile", "MIG profile"
     ),
     "accelerator with profile": partition(
         {"mode": "accelerator", "count": 1, "profile": "1g.5gb"}, ".profile", "not valid"
     ),
     "accelerator without count": partition({"mode": "accelerator"}, ".count", "number of GPUs"),
-    "accelerator with count 0": partition(
-        {"mode": "accelerator", "count": 0}, ".count", "greater than or equal to 1"
-    ),
+    "accelerator with count 0": partition({"mode": "accelerator", "count": 0}, ".count", _MINIMUM),
 }
 
 SERVING = {
-    "empty inference": inference({"inference": {"preset": None}}, "inference", "must be specified"),
+    "empty inference": inference(
+        {"inference": {"preset": None}}, "inference", "Preset or Template"
+    ),
     "preset and template": inference(
-        {"inference": {"template": _POD}}, "inference.template", "at the same time"
+        {"inference": {"template": _POD}},
+        "inference.template",
+        "at the same time",
+        good={"inference": {"preset": None, "template": _POD}},
     ),
     "preset without name": inference(
         {"inference": {"preset": {"name": None}}}, "inference.preset.name", "required"
@@ -137,21 +160,35 @@ SERVING = {
     "preset with an empty name": inference(
         {"inference": {"preset": {"name": ""}}}, "inference.preset.name", "at least 1"
     ),
-    "access mode unknown": inference(
-        {"inference": {"preset": {"accessMode": "secret"}}},
-        "inference.preset.accessMode",
-        "private",
+    "access mode unknown": preset(
+        {"accessMode": "secret"}, "accessMode", "private", {"accessMode": "private"}
     ),
-    "preset image malformed": inference(
-        {"inference": {"preset": {"presetOptions": {"image": "not an image"}}}},
-        "inference.preset.presetOptions.image",
-        "unable to parse image reference",
+    "preset image malformed": options(
+        "image", "not an image", "unable to parse image reference", "example.com/mistral:1"
+    ),
+    "pull secret that cannot be": options(
+        "imagePullSecrets", ["My Secret"], "cannot name a Secret", ["my-secret"], "[0]"
+    ),
+    "access secret that cannot be": options(
+        "modelAccessSecret", "hf/token", "cannot name a Secret", "hf-token"
+    ),
+    "config that cannot be": inference(
+        {"inference": {"config": "Settings!"}},
+        "inference.config",
+        "cannot name a ConfigMap",
+        good={"inference": {"config": "settings"}},
     ),
     "eleven adapters": inference(
-        {"inference": {"adapters": _ELEVEN}}, "inference.adapters", "at most 10 items"
+        {"inference": {"adapters": _ELEVEN}},
+        "inference.adapters",
+        "at most 10 items",
+        good={"inference": {"adapters": _ELEVEN[:10]}},
     ),
     "adapters of one name": inference(
-        {"inference": {"adapters": _TWO_ALIKE}}, "inference.adapters", "Duplicate adapter source"
+        {"inference": {"adapters": _TWO_ALIKE}},
+        "inference.adapters",
+        "Duplicate adapter source",
+        good={"inference": {"adapters": _TWO}},
     ),
     "empty adapter": adapter({"source": None}, ".source", "image or volumeSource"),
     "adapter without name": adapter({"source": {"name": None}}, ".source.name", "Name of Adapter"),
@@ -166,68 +203,20 @@ SERVING = {
     "adapter image malformed": adapter(
         {"source": {"image": "a b"}}, ".source.image", "image reference"
     ),
-    "strength not a number": adapter({"strength": "half"}, ".strength", "Invalid strength value"),
+    "adapter pull secret that cannot be": adapter(
+        {"source": {"imagePullSecrets": ["-"]}},
+        ".source.imagePullSecrets[0]",
+        "cannot name a Secret",
+        {"source": {"imagePullSecrets": ["pull"]}},
+    ),
+    "strength not a number": adapter(
+        {"strength": "half"}, ".strength", "Invalid strength value", {"strength": "0.5"}
+    ),
     "strength not finite": adapter({"strength": "NaN"}, ".strength", "Invalid strength value"),
-    "strength above 1": adapter({"strength": "1.5"}, ".strength", "between 0 and 1"),
+    "strength above 1": adapter(
+        {"strength": "1.5"}, ".strength", "between 0 and 1", {"strength": "1"}
+    ),
     "strength below 0": adapter({"strength": "-0.1"}, ".strength", "between 0 and 1"),
-}
-
-TRAINING = {
-    "tuning without preset": tuning({"preset": None}, "tuning.preset", "name the model to tune"),
-    "tuning without method": tuning({"method": None}, "tuning.method", "use lora or qlora"),
-    "tuning method unknown": tuning({"method": "full"}, "tuning.method", "use lora or qlora"),
-    "tuning without input": tuning({"input": None}, "tuning.input", "required"),
-    "tuning without output": tuning({"output": None}, "tuning.output", "required"),
-    "tuning on two nodes": tuning(
-        {"tuning": {}, "resource": {"count": 2}}, "resource.count", "node count to 1"
-    ),
-    "tuning on a partition": tuning(
-        {"tuning": {}, "resource": {"partition": {"mode": "accelerator", "count": 1}}},
-        "resource.partition",
-        "not supported for tuning",
-        in_alpha=False,
-    ),
-    "no input": tuning({"input": {"urls": None}}, "tuning.input", "Exactly one of URLs"),
-    "empty list of urls": tuning({"input": {"urls": []}}, "tuning.input", "Exactly one of URLs"),
-    "two inputs": tuning({"input": {"image": "a/b:1"}}, "tuning.input", "Exactly one of URLs"),
-    "input image malformed": tuning(
-        {"input": {"urls": None, "image": "A/B:1:2"}}, "tuning.input.image", "image reference"
-    ),
-    "no output": tuning(
-        {"output": {"image": None}}, "tuning.output", "Exactly one of Volume or Image"
-    ),
-    "two outputs": tuning(
-        {"output": {"volumeSource": {"emptyDir": {}}}},
-        "tuning.output",
-        "Exactly one of Volume or Image",
-    ),
-    "output image without secret": tuning(
-        {"output": {"imagePushSecret": None}}, "tuning.output.imagePushSecret", "imagePushSecret"
-    ),
-    "output image malformed": tuning(
-        {"output": {"image": "x:y:z"}}, "tuning.output.image", "image reference"
-    ),
-    "tuning image malformed": tuning(
-        {"preset": {"presetOptions": {"image": "-"}}},
-        "tuning.preset.presetOptions.image",
-        "image reference",
-    ),
-    "url without scheme": url("example.com/data", "HTTP or HTTPS"),
-    "url of a file": url("file:///etc/passwd", "HTTP or HTTPS"),
-    "url without host": url("https:///data", "HTTP or HTTPS"),
-    "url of this machine": url("http://LocalHost:8080/", _PUBLIC),
-    "url below localhost": url("http://a.localhost./", _PUBLIC),
-    "url of the metadata service": url("http://metadata.google.internal/x", _PUBLIC),
-    "url of loopback": url("http://user@127.0.0.1/", _PUBLIC),
-    "url of nowhere": url("http://0.0.0.0/", _PUBLIC),
-    "url of a private network": url("https://10.1.2.3:8443?x", _PUBLIC),
-    "url of another private network": url("https://172.31.0.1/", _PUBLIC),
-    "url of a home network": url("https://192.168.1.1/", _PUBLIC),
-    "url of the cloud's metadata": url("http://169.254.169.254/latest", _PUBLIC),
-    "url of loopback, version 6": url("http://[::1]:80/", _PUBLIC),
-    "url of mapped loopback": url("http://[::ffff:127.0.0.1]/", _PUBLIC),
-    "url of link-local, version 6": url("http://[FE80::1]/", _PUBLIC),
-    "url of unique-local, version 6": url("http://[fd00::1]/", _PUBLIC),
 }
 
 BAD: dict[str, Bad] = OBJECT | RESOURCE | SERVING | TRAINING

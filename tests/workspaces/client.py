@@ -22,6 +22,7 @@ class Verdict:
 
     code: int
     body: Manifest
+    warnings: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> bool:
@@ -58,6 +59,10 @@ class WorkspaceClient:
         path = self._path(manifest, self._name(manifest) + at)
         return self._send("PATCH", path, patch, {})
 
+    def delete(self, manifest: Mapping[str, Any]) -> Verdict:
+        """Delete the Workspace."""
+        return self._send("DELETE", self._path(manifest, self._name(manifest)), None, {})
+
     def read(self, manifest: Mapping[str, Any], version: str | None = None) -> Manifest:
         """Read the Workspace, as one version shows it."""
         path = self._path(manifest, self._name(manifest))
@@ -85,7 +90,8 @@ class WorkspaceClient:
             json=body,
             headers={"Content-Type": kind},
         )
-        return Verdict(code=answer.status_code, body=answer.json())
+        warnings = tuple(answer.headers.get_list("warning"))
+        return Verdict(code=answer.status_code, body=answer.json(), warnings=warnings)
 
 
 @contextmanager

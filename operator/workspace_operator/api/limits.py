@@ -62,12 +62,12 @@ api/v1beta1/workspace_validation.go at v0.12.0.
 
 LOCAL_ADDRESS = (
     _HOST_START + r"((0|10|127)([.][0-9]+){3}|(169[.]254|192[.]168)([.][0-9]+){2}"
-    r"|172[.](1[6-9]|2[0-9]|3[01])([.][0-9]+){2}"
-    r"|\[(0*:|f[cd]|fe[89ab])[^\]]*\])" + _HOST_END
+    r"|172[.](1[6-9]|2[0-9]|3[01])([.][0-9]+){2}|224[.]0[.]0[.][0-9]+"
+    r"|\[(0*:|f[cd]|fe[89ab]|ff[0-9a-f]2:)[^\]]*\])" + _HOST_END
 )
 """
-A URL of an unspecified, loopback, private or link-local address, or of an IPv4 address mapped into
-IPv6. Source: RFC 1918, RFC 4193, RFC 6890.
+A URL of an unspecified, loopback, private or link-local address (multicast too), or of an IPv4
+address mapped into IPv6. Source: RFC 1918, RFC 4193, RFC 4291, RFC 6890.
 """
 
 TUNING_METHODS = ("lora", "qlora")

@@ -13,6 +13,7 @@ Must not import kopf, kubernetes, asyncio, os or time.
 import re
 from collections.abc import Iterator
 
+from workspace_operator.api.annotations import annotation_rules
 from workspace_operator.api.limits import (
     LABEL_KEY,
     LABEL_KEY_LIMIT,
@@ -25,12 +26,13 @@ from workspace_operator.api.limits import (
 )
 from workspace_operator.api.violation import Violation
 from workspace_operator.api.workload_rules import inference_rules, tuning_rules
-from workspace_operator.api.workspace import LabelSelector, Partition, Workspace
+from workspace_operator.api.workspace import LabelExpression, LabelSelector, Partition, Workspace
 
 
 def violations(workspace: Workspace) -> Iterator[Violation]:
     """Give every broken static rule, in the order of the manifest."""
     yield from _object_rules(workspace)
+    yield from annotation_rules(workspace.annotations)
     yield from _selector_rules(workspace.resource.label_selector)
     if workspace.resource.partition is not None:
         yield from _partition_rules(workspace.resource.partition)
@@ -73,27 +75,41 @@ def _selector_rules(selector: LabelSelector) -> Iterator[Violation]:
             f"got {sorted(selector.match_labels)}: add one of your own, such as apps: mistral",
         )
     for key, value in selector.match_labels.items():
-        if len(key) > LABEL_KEY_LIMIT or not re.fullmatch(LABEL_KEY, key):
-            yield Violation(
-                path=f"{path}.matchLabels",
-                why=f"{key!r} is not a label key: use letters, digits, '-', '_' and '.', after an "
-                "optional DNS name and '/', such as example.com/team",
-            )
-        if not re.fullmatch(LABEL_VALUE, value):
-            yield Violation(
-                path=f"{path}.matchLabels",
-                why=f"{value!r} is not a label value: use at most 63 letters, digits, '-', '_' "
-                "and '.', starting and ending with a letter or digit",
-            )
+        yield from _key_rules(key, f"{path}.matchLabels")
+        yield from _value_rules(value, f"{path}.matchLabels")
     for index, expression in enumerate(selector.match_expressions):
-        needs_values = expression.operator in {"In", "NotIn"}
-        if needs_values != bool(expression.values):
-            remedy = "name at least one value" if needs_values else "leave values out"
-            yield Violation(
-                path=f"{path}.matchExpressions[{index}].values",
-                why=f"operator {expression.operator} with values "
-                f"{list(expression.values)}: {remedy}",
-            )
+        yield from _expression_rules(expression, f"{path}.matchExpressions[{index}]")
+
+
+def _expression_rules(expression: LabelExpression, path: str) -> Iterator[Violation]:
+    yield from _key_rules(expression.key, f"{path}.key")
+    needs_values = expression.operator in {"In", "NotIn"}
+    if needs_values != bool(expression.values):
+        remedy = "name at least one value" if needs_values else "leave values out"
+        yield Violation(
+            path=f"{path}.values",
+            why=f"operator {expression.operator} with values {list(expression.values)}: {remedy}",
+        )
+    for index, value in enumerate(expression.values):
+        yield from _value_rules(value, f"{path}.values[{index}]")
+
+
+def _key_rules(key: str, path: str) -> Iterator[Violation]:
+    if len(key) > LABEL_KEY_LIMIT or not re.fullmatch(LABEL_KEY, key):
+        yield Violation(
+            path=path,
+            why=f"{key!r} is not a label key: use letters, digits, '-', '_' and '.', after an "
+            "optional DNS name and '/', such as example.com/team",
+        )
+
+
+def _value_rules(value: str, path: str) -> Iterator[Violation]:
+    if not re.fullmatch(LABEL_VALUE, value):
+        yield Violation(
+            path=path,
+            why=f"{value!r} is not a label value: use at most 63 letters, digits, '-', '_' "
+            "and '.', starting and ending with a letter or digit",
+        )
 
 
 def _partition_rules(partition: Partition) -> Iterator[Violation]:

@@ -31,8 +31,29 @@ from workspace_operator.api.workspace import (
 
 def _preset_rules(preset: Preset, path: str) -> Iterator[Violation]:
     options = preset.preset_options
-    if options is not None and options.image and not re.fullmatch(IMAGE, options.image):
+    if options is None:
+        return
+    if options.image and not re.fullmatch(IMAGE, options.image):
         yield Violation(path=f"{path}.presetOptions.image", why=_bad_image(options.image))
+    yield from _pull_secret_rules(options.image_pull_secrets, f"{path}.presetOptions")
+    yield from _name_rules(
+        options.model_access_secret, f"{path}.presetOptions.modelAccessSecret", "a Secret"
+    )
+
+
+def _pull_secret_rules(names: tuple[str, ...], path: str) -> Iterator[Violation]:
+    for index, name in enumerate(names):
+        yield from _name_rules(name, f"{path}.imagePullSecrets[{index}]", "a Secret")
+
+
+def _name_rules(name: str | None, path: str, thing: str) -> Iterator[Violation]:
+    """Refuse the name of an object that no object can have: the pod would never start."""
+    if name and not re.fullmatch(SUBDOMAIN, name):
+        yield Violation(
+            path=path,
+            why=f"{name!r} cannot name {thing}: use lower-case letters, digits, '-' and '.' "
+            "(a DNS-1123 subdomain)",
+        )
 
 
 def _bad_image(image: str) -> str:
@@ -54,6 +75,7 @@ def inference_rules(inference: Inference) -> Iterator[Violation]:
         )
     if inference.preset is not None:
         yield from _preset_rules(inference.preset, "inference.preset")
+    yield from _name_rules(inference.config, "inference.config", "a ConfigMap")
     seen: set[str] = set()
     for index, adapter in enumerate(inference.adapters):
         path = f"inference.adapters[{index}]"
@@ -110,6 +132,7 @@ def _adapter_source_rules(source: DataSource, path: str) -> Iterator[Violation]:
         )
     if source.image and not re.fullmatch(IMAGE, source.image):
         yield Violation(path=f"{path}.image", why=_bad_image(source.image))
+    yield from _pull_secret_rules(source.image_pull_secrets, path)
 
 
 def tuning_rules(resource: Resource, tuning: Tuning) -> Iterator[Violation]:
@@ -134,6 +157,7 @@ def tuning_rules(resource: Resource, tuning: Tuning) -> Iterator[Violation]:
             path="resource.partition",
             why="GPU partitioning is not supported for tuning workloads: remove it",
         )
+    yield from _name_rules(tuning.config, "tuning.config", "a ConfigMap")
     yield from _data_source_rules(tuning.input)
     yield from _destination_rules(tuning.output)
 
@@ -152,6 +176,7 @@ def _data_source_rules(source: DataSource) -> Iterator[Violation]:
             yield Violation(path=f"{path}.urls[{index}]", why=why)
     if source.image and not re.fullmatch(IMAGE, source.image):
         yield Violation(path=f"{path}.image", why=_bad_image(source.image))
+    yield from _pull_secret_rules(source.image_pull_secrets, path)
 
 
 def _bad_url(url: str) -> str | None:
@@ -186,5 +211,6 @@ def _destination_rules(output: DataDestination) -> Iterator[Violation]:
             path=f"{path}.imagePushSecret",
             why="Must specify imagePushSecret with destination image: name the Secret to push with",
         )
+    yield from _name_rules(output.image_push_secret, f"{path}.imagePushSecret", "a Secret")
     if output.image and not re.fullmatch(IMAGE, output.image):
         yield Violation(path=f"{path}.image", why=_bad_image(output.image))

@@ -4,7 +4,14 @@ The CEL rules of a tuning job, of where data comes from and goes to, and of imag
 Invariant and source as in ``rules``, which joins these to its own.
 """
 
-from workspace_operator.api.limits import IMAGE, LOCAL_ADDRESS, LOCAL_NAME, TUNING_METHODS, URL
+from workspace_operator.api.limits import (
+    IMAGE,
+    LOCAL_ADDRESS,
+    LOCAL_NAME,
+    SUBDOMAIN,
+    TUNING_METHODS,
+    URL,
+)
 from workspace_operator.crd.rule import FORBIDDEN, REQUIRED, Rule, pattern, quoted, unchanged
 
 HAS_IMAGE = "(has(self.image) && self.image != '')"
@@ -101,5 +108,27 @@ IMAGES = tuple(
         "tuning.preset.presetOptions.image",
         "tuning.input.image",
         "tuning.output.image",
+    )
+)
+
+NAMES = tuple(
+    Rule(
+        path=path,
+        cel=f"self == '' || self.matches({pattern(SUBDOMAIN)})",
+        message=f"{{}} cannot name {thing}: use lower-case letters, digits, '-' and '.' (a "
+        "DNS-1123 subdomain)",
+        value="self",
+        needs=path,
+    )
+    for path, thing in (
+        ("inference.config", "a ConfigMap"),
+        ("inference.preset.presetOptions.imagePullSecrets[]", "a Secret"),
+        ("inference.preset.presetOptions.modelAccessSecret", "a Secret"),
+        ("inference.adapters[].source.imagePullSecrets[]", "a Secret"),
+        ("tuning.config", "a ConfigMap"),
+        ("tuning.preset.presetOptions.imagePullSecrets[]", "a Secret"),
+        ("tuning.preset.presetOptions.modelAccessSecret", "a Secret"),
+        ("tuning.input.imagePullSecrets[]", "a Secret"),
+        ("tuning.output.imagePushSecret", "a Secret"),
     )
 )

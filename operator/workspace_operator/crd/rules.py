@@ -22,7 +22,14 @@ from workspace_operator.api.limits import (
     SUBDOMAIN,
     WORKSPACE_NAME,
 )
-from workspace_operator.crd.data_rules import HAS_IMAGE, HAS_URLS, HAS_VOLUME, IMAGES, TUNING
+from workspace_operator.crd.data_rules import (
+    HAS_IMAGE,
+    HAS_URLS,
+    HAS_VOLUME,
+    IMAGES,
+    NAMES,
+    TUNING,
+)
 from workspace_operator.crd.rule import (
     FORBIDDEN,
     REQUIRED,
@@ -148,6 +155,20 @@ RESOURCE = (
         field=".values",
     ),
     Rule(
+        path="resource.labelSelector.matchExpressions[].key",
+        cel=f"size(self) <= {LABEL_KEY_LIMIT} && self.matches({pattern(LABEL_KEY)})",
+        message="{} is not a label key: use letters, digits, '-', '_' and '.', after an optional "
+        "DNS name and '/', such as example.com/team",
+        value="self",
+    ),
+    Rule(
+        path="resource.labelSelector.matchExpressions[].values[]",
+        cel=f"self.matches({pattern(LABEL_VALUE)})",
+        message="{} is not a label value: use at most 63 letters, digits, '-', '_' and '.', "
+        "starting and ending with a letter or digit",
+        value="self",
+    ),
+    Rule(
         path="resource.partition",
         cel="self.mode != 'accelerator' || !has(self.profile) || self.profile == ''",
         message="profile is not valid for accelerator mode: remove it",
@@ -263,4 +284,4 @@ INFERENCE = (
     ),
 )
 
-RULES = (*ROOT, *RESOURCE, *INFERENCE, *TUNING, *IMAGES)
+RULES = (*ROOT, *RESOURCE, *INFERENCE, *TUNING, *IMAGES, *NAMES)

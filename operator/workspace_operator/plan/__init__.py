@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from model_presets.preset import Preset
 
 from workspace_operator.api import Workspace
+from workspace_operator.api.annotations import TYPES_ANNOTATION, idle_notes
 from workspace_operator.instance_types import find
 from workspace_operator.memory_fit import MemoryFit, memory_fit, unknown_fit
 from workspace_operator.plan.config import (
@@ -27,7 +28,6 @@ from workspace_operator.plan.config import (
 )
 from workspace_operator.plan.hardware import (
     BYPASS_ANNOTATION,
-    TYPES_ANNOTATION,
     asked_types,
     hardware,
     own_labels,
@@ -237,7 +237,7 @@ def _where(workspace: Workspace) -> str:
 
 
 def _notes(workspace: Workspace, left_out: tuple[str, ...], *, byo: bool) -> tuple[str, ...]:
-    notes = []
+    notes = list(idle_notes(workspace.annotations))
     if left_out:
         notes.append(
             f"left out of the instance types, since they cannot hold the model: "

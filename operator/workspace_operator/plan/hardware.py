@@ -15,18 +15,17 @@ from dataclasses import dataclass, replace
 from model_presets.preset import Preset
 
 from workspace_operator.api import RESERVED_LABEL_PREFIX, RESERVED_LABELS, Workspace
+from workspace_operator.api.annotations import (
+    MOST_TYPES,
+    TYPE_NAME,
+    TYPES_ANNOTATION,
+)
 from workspace_operator.instance_types import Gpu, InstanceType, find
 from workspace_operator.memory_fit import fitting_types, gpus_in_use, holds, needed_bytes
 from workspace_operator.plan.refusal import PlanError
 from workspace_operator.settings import NodeProvisioner, Settings
 
 BYPASS_ANNOTATION = "kaito.sh/bypass-resource-checks"
-TYPES_ANNOTATION = "atelier.dev/instance-types"
-
-# Source: kubernetes.io/docs/concepts/overview/working-with-objects/labels, "Syntax": an instance
-# type is the value of a label.
-TYPE_NAME = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
-MOST_TYPES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
