@@ -16,6 +16,7 @@ from workspace_operator.settings import NodeProvisioner
 from workspace_operator.wake import Wake
 
 DELETED = "DELETED"
+ABOUT_CLAIMS = "involvedObject.kind=NodeClaim,type=Warning"  # a field selector
 OURS = WORKSPACE_LABEL  # a label selector: objects that carry the label at all
 
 
@@ -76,12 +77,19 @@ def watches(
         wake.child_changed(_object(event), deleted=event["type"] == DELETED)
 
     if provisioner is NodeProvisioner.KARPENTER:
-
-        @kopf.on.event("karpenter.sh", "v1", "nodeclaims", registry=registry)
-        async def claim(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - kopf's arguments
-            wake.claim_changed(_object(event), deleted=event["type"] == DELETED)
-
+        _watch_claims(registry, wake)
     return registry
+
+
+def _watch_claims(registry: kopf.OperatorRegistry, wake: Wake) -> None:
+    @kopf.on.event("karpenter.sh", "v1", "nodeclaims", registry=registry)
+    async def claim(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - kopf's arguments
+        wake.claim_changed(_object(event), deleted=event["type"] == DELETED)
+
+    @kopf.on.event("", "v1", "events", registry=registry)
+    async def spoken_of(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - kopf's arguments
+        if event["type"] != DELETED:
+            wake.claim_spoken_of(_object(event))
 
 
 def _object(event: kopf.RawEvent) -> dict[str, Any]:
@@ -138,4 +146,5 @@ def watching(provisioner: NodeProvisioner) -> kopf.OperatorSettings:
         selectors[group, "v1", plural] = OURS
     if provisioner is NodeProvisioner.KARPENTER:
         selectors["", "v1", "nodes"] = OURS
+        settings.watching.field_selectors["", "v1", "events"] = ABOUT_CLAIMS
     return settings

@@ -9,19 +9,20 @@ reports itself all day.
 Must not import kopf or the cluster.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from workspace_operator.echoes import Echoes
-from workspace_operator.last_words import LastWords
+from workspace_operator.last_words import MOST_REMEMBERED, LastWords
 from workspace_operator.objects.metadata import (
     UID_ANNOTATION,
     WORKSPACE_LABEL,
     WORKSPACE_NAMESPACE_LABEL,
 )
 from workspace_operator.snapshot import Manifest, Node
-from workspace_operator.snapshot.reading import section, strings, text
+from workspace_operator.snapshot.reading import mappings, section, strings, text
 
 
 class Key(NamedTuple):
@@ -64,10 +65,13 @@ class Wake:
     echoes: Echoes = field(default_factory=Echoes)
     _selectors: dict[Key, dict[str, str]] = field(default_factory=dict)
     _nodes: dict[str, Node] = field(default_factory=dict)
+    _claims: OrderedDict[str, Key] = field(default_factory=OrderedDict)
 
     def workspace_changed(self, body: Manifest, *, deleted: bool) -> None:
         """Look at the Workspace itself."""
         key = key_of(body)
+        for attempt in mappings(section(body, "status").get("nodeAttempts")):
+            self._belongs_to(text(attempt.get("claim") or attempt.get("lastClaim")), key)
         selector = section(body, "resource", "labelSelector")
         self._selectors[key] = strings(selector.get("matchLabels"))
         if deleted:
@@ -84,7 +88,23 @@ class Wake:
     def claim_changed(self, body: Manifest, *, deleted: bool) -> None:
         """Look at the Workspace of a NodeClaim, and keep what the claim says."""
         self.last_words.hear(body)
+        owner = owner_of(body)
+        if owner is not None:
+            self._belongs_to(text(section(body, "metadata").get("name")), owner)
         self.child_changed(body, deleted=deleted)
+
+    def claim_spoken_of(self, event: Manifest) -> None:
+        """Look at the Workspace of a NodeClaim that an Event speaks of, also one that is gone."""
+        owner = self._claims.get(self.last_words.hear_event(event))
+        if owner is not None:
+            self.add(owner)
+
+    def _belongs_to(self, claim: str, owner: Key) -> None:
+        if claim:
+            self._claims[claim] = owner
+            self._claims.move_to_end(claim)
+            while len(self._claims) > MOST_REMEMBERED:
+                self._claims.popitem(last=False)
 
     def node_changed(self, body: Manifest, *, deleted: bool) -> None:
         """Look at the Workspaces that the node serves, served, or could serve now."""

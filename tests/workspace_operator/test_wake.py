@@ -147,3 +147,47 @@ def test_only_so_many_echoes_are_remembered(monkeypatch: pytest.MonkeyPatch) -> 
     echoes.wrote(second)
     assert not echoes.is_ours(first)
     assert echoes.is_ours(second)
+
+
+def spoken_of(claim: str) -> dict[str, Any]:
+    return {
+        "involvedObject": {"kind": "NodeClaim", "name": claim},
+        "reason": "InsufficientCapacityError",
+        "message": "none left",
+    }
+
+
+def test_an_event_about_a_claim_wakes_its_workspace_also_when_the_claim_is_gone() -> None:
+    woken: list[Key] = []
+    wake = Wake(woken.append)
+    claim: dict[str, Any] = {"metadata": {"name": "ws1", "labels": OURS}}
+    wake.claim_changed(claim, deleted=False)
+    wake.claim_changed(claim, deleted=True)
+    woken.clear()
+    wake.claim_spoken_of(spoken_of("ws1"))
+    wake.claim_spoken_of(spoken_of("of-somebody-else"))
+    assert woken == [MISTRAL]
+
+
+def test_a_claim_that_only_a_status_remembers_is_known_by_its_name() -> None:
+    """After a restart the claim is gone, and what was said about it is read again."""
+    woken: list[Key] = []
+    wake = Wake(woken.append)
+    remembers = workspace(apps="mistral")
+    remembers["status"] = {"nodeAttempts": [{"ordinal": 0, "attempt": 1, "lastClaim": "ws1"}]}
+    wake.workspace_changed(remembers, deleted=False)
+    woken.clear()
+    wake.claim_spoken_of(spoken_of("ws1"))
+    assert woken == [MISTRAL]
+
+
+def test_only_so_many_claims_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workspace_operator.wake.MOST_REMEMBERED", 1)
+    woken: list[Key] = []
+    wake = Wake(woken.append)
+    for name in ("ws1", "ws2"):
+        claim: dict[str, Any] = {"metadata": {"name": name, "labels": OURS}}
+        wake.claim_changed(claim, deleted=True)
+    woken.clear()
+    wake.claim_spoken_of(spoken_of("ws1"))
+    assert woken == []

@@ -69,7 +69,7 @@ def _standing(slot: Slot, claim: NodeClaim, now: datetime) -> NodeAttempt:
     obstacle = claim.obstacle
     if claim.ready:
         reason = message = None
-    elif obstacle is not None and obstacle.message:
+    elif obstacle is not None and obstacle.message and not claim.deleting:
         reason, message = obstacle.reason or None, quoted(obstacle.message)
     ready_at = (known.ready_at if known else None) or (_ready_since(claim, now))
     return NodeAttempt(

@@ -37,7 +37,7 @@ def node_claims(evidence: Evidence) -> Finding:
         return reasons.CLAIMS_IN_THE_WAY.found(wanted=wanted, claims=names)
     slot = lacking[0]
     if slot.claim is not None:
-        return _claim(evidence, slot.claim)
+        return _claim(evidence, slot, slot.claim)
     if slot.asked or slot.due(evidence.now):
         owner = identity_of(evidence.workspace)
         asked = slot.asked or claim_name(owner, slot.ordinal, slot.attempt)
@@ -69,9 +69,10 @@ def _is_ready(slot: Slot) -> bool:
     return slot.claim is not None and slot.claim.ready and not slot.claim.deleting
 
 
-def _claim(evidence: Evidence, claim: NodeClaim) -> Finding:
+def _claim(evidence: Evidence, slot: Slot, claim: NodeClaim) -> Finding:
+    machine = claim.instance_type or evidence.machine
     if claim.deleting:
-        return reasons.CLAIM_GOING.found(claim=claim.name)
+        return _dying(slot, claim, machine)
     obstacle = claim.obstacle
     if obstacle is None:  # the steps are done, only the sum of them is not written yet
         return reasons.CLAIM_INITIALIZING.found(
@@ -80,9 +81,18 @@ def _claim(evidence: Evidence, claim: NodeClaim) -> Finding:
     reason = _BY_STEP[obstacle.type].in_the_words_of(obstacle.reason)
     return reason.found(
         claim=claim.name,
-        machine=claim.instance_type or evidence.machine,
+        machine=machine,
         node=claim.node_name or "(unnamed)",
         quote=quoted(obstacle.message or obstacle.reason, otherwise="Karpenter is at it"),
+    )
+
+
+def _dying(slot: Slot, claim: NodeClaim, machine: str) -> Finding:
+    record = slot.record
+    if record is None or not (record.reason and record.message):
+        return reasons.CLAIM_GOING.found(claim=claim.name)
+    return reasons.CLAIM_GIVEN_UP.in_the_words_of(record.reason).found(
+        claim=claim.name, machine=machine, quote=quoted(record.message)
     )
 
 

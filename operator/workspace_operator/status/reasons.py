@@ -71,6 +71,12 @@ CLAIM_GOING = Reason(
     sentence="NodeClaim {claim} is being deleted; another is asked for when it is gone.",
     phase="ReplacingNode",
 )
+CLAIM_GIVEN_UP = Reason(
+    word=conditions.NODE_CLAIM_NOT_READY,
+    sentence="NodeClaim {claim} ({machine}) is given up: {quote}. Another is asked for when it is "
+    "gone.",
+    phase="WaitingForCapacity",
+)
 CLAIMS_IN_THE_WAY = Reason(
     word=conditions.NODE_CLAIM_NOT_READY,
     sentence="NodeClaims beyond the {wanted} wanted have to go first: {claims}.",

@@ -108,6 +108,24 @@ ROWS = [
         nodes=(),
     ),
     Row(
+        name="claim is dying and somebody said why",
+        reason="InsufficientCapacityError",
+        says="(Standard_NC24ads_A100_v4) is given up: none left. Another is asked for",
+        phase="WaitingForCapacity",
+        claims=(claim(steps=0, deleting=True),),
+        nodes=(),
+        attempts=(
+            NodeAttempt(
+                ordinal=0,
+                attempt=0,
+                claim=claim_name(OWNER, 0, 0),
+                reason="InsufficientCapacityError",
+                message="none left",
+                time=at(290),
+            ),
+        ),
+    ),
+    Row(
         name="claims of a namesake are in the way",
         reason="NodeClaimNotReady",
         says="have to go first: old",

@@ -1,0 +1,155 @@
+"""
+The operator against the real Karpenter: the status tells what a claim says, also when it is gone.
+
+The operator sweeps once an hour here and probes no pod, so what moves its status are the watches:
+what only a sweep would bring would not come within the patience of these tests.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import ControlPlane, make_node_ready
+from tests.world import Api, workspaces
+from tests.world.api import CLAIMS, Manifest
+from tests.world.operator_process import NAMESPACE, RELEASE, Operator, install
+
+pytestmark = [
+    pytest.mark.apiserver,
+    pytest.mark.usefixtures("helm"),
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(180),  # the first test of a run starts everything
+]
+
+
+@asynccontextmanager
+async def running(plane: ControlPlane, log: Path, **environment: str) -> AsyncIterator[Api]:
+    """Run an operator for the length of a `with`, woken by nothing but its watches."""
+    settings = install(plane, "cloud=kwok", "probe=readiness", "resyncSeconds=3600")
+    operator = Operator(
+        kubeconfig=plane.kubeconfig_for(NAMESPACE, RELEASE),
+        environment=settings | environment,
+        log=log,
+    )
+    operator.start()
+    try:
+        await operator.leads()
+        async with Api(plane) as api:
+            yield api
+    finally:
+        assert operator.stop() == 0
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+async def told(api: Api, team: str, reason: str) -> str:
+    """Wait for the root cause, and return what is said about it."""
+    found = await workspaces.with_reason(api, team, "mistral", reason)
+    return str(workspaces.condition(found, "Ready")["message"])
+
+
+async def claim_of(api: Api, team: str) -> Manifest:
+    """Wait for the claim of a Workspace to have a node."""
+    while True:
+        for claim in await workspaces.claims(api, team, "mistral"):
+            if claim.get("status", {}).get("nodeName"):
+                return claim
+        await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+def team(karpenter_control_plane: ControlPlane) -> str:
+    return karpenter_control_plane.create_namespace()
+
+
+async def test_every_step_of_a_claim_is_told_and_its_end_is_waited_for(
+    karpenter_control_plane: ControlPlane, team: str, log: Path
+) -> None:
+    plane = karpenter_control_plane
+    async with running(plane, log) as api:
+        await api.create(workspaces.path(team), workspaces.workspace(team))
+        claim = await claim_of(api, team)
+        node = claim["status"]["nodeName"]
+        assert node in await told(api, team, "NodeNotReady")
+        await asyncio.to_thread(make_node_ready, plane, node, gpus=0)
+        assert "shows 0 of 1 nvidia.com/gpu" in await told(api, team, "NodePluginsNotReady")
+        found = await workspaces.eventually(
+            api,
+            workspaces.path(team, "mistral"),
+            lambda found: (
+                workspaces.condition(found or {}, "NodeClaimReady").get("reason")
+                == "ResourceNotRegistered"
+            ),
+        )
+        assert found is not None
+        assert "nvidia.com/gpu" in workspaces.condition(found, "NodeClaimReady")["message"]
+        await asyncio.to_thread(make_node_ready, plane, node, gpus=1)
+        found = await workspaces.eventually(
+            api,
+            workspaces.path(team, "mistral"),
+            lambda found: (
+                workspaces.condition(found or {}, "ResourceReady").get("status") == "True"
+            ),
+        )
+        assert found is not None
+        assert found["status"]["workerNodes"] == [node]
+        assert found["status"]["nodeAttempts"][0]["readyAt"]
+        await workspaces.present(api, workspaces.deployment_path(team, "mistral"))
+        await api.delete(workspaces.path(team, "mistral"))
+        await workspaces.gone(api, workspaces.path(team, "mistral"))
+        await workspaces.gone(api, f"{CLAIMS}/{claim['metadata']['name']}")
+        await workspaces.gone(api, f"/api/v1/nodes/{node}")
+
+
+async def test_an_instance_type_that_does_not_exist_is_named(
+    karpenter_control_plane: ControlPlane, team: str, log: Path
+) -> None:
+    async with running(karpenter_control_plane, log) as api:
+        unknown = workspaces.workspace(team, instanceType="Standard_Nowhere")
+        await api.create(workspaces.path(team), unknown)
+        assert "Standard_Nowhere" in await told(api, team, "LaunchFailed")
+        await api.delete(workspaces.path(team, "mistral"))
+        await workspaces.gone(api, workspaces.path(team, "mistral"))
+
+
+async def test_why_there_is_no_machine_outlives_the_claim_and_a_restart(
+    karpenter_control_plane: ControlPlane, team: str, log: Path
+) -> None:
+    """Karpenter deletes the claim at once, and gives the reason in an Event alone."""
+    plane = karpenter_control_plane
+    missing = {"ATELIER_NODE_CLASS_NAME": "nowhere"}
+    async with running(plane, log, **missing) as api:
+        await api.create(workspaces.path(team), workspaces.workspace(team))
+        assert '"nowhere" not found' in await told(api, team, "InsufficientCapacityError")
+        found = await workspaces.eventually(
+            api,
+            workspaces.path(team, "mistral"),
+            lambda found: (
+                "Failed tries: 1; the next is at"
+                in workspaces.condition(found or {}, "Ready").get("message", "")
+            ),
+        )
+        assert found is not None
+        assert '"nowhere" not found' in workspaces.condition(found, "Ready")["message"]
+        assert await workspaces.claims(api, team, "mistral") == []
+        (attempt,) = found["status"]["nodeAttempts"]
+        assert attempt["reason"] == "InsufficientCapacityError"
+        assert "claim" not in attempt
+        assert attempt["lastClaim"] in str(
+            await api.items(f"/api/v1/namespaces/default/events?{about(attempt['lastClaim'])}")
+        )
+    async with running(plane, log, **missing) as api:
+        after = await workspaces.present(api, workspaces.path(team, "mistral"))
+        assert workspaces.condition(after, "Ready")["reason"] == "InsufficientCapacityError"
+        await api.delete(workspaces.path(team, "mistral"))
+        await workspaces.gone(api, workspaces.path(team, "mistral"))
+
+
+def about(claim: str) -> str:
+    return f"fieldSelector=involvedObject.name={claim}"
