@@ -44,11 +44,13 @@ lock: $(STAMP) ## Resolve the dependencies again and write requirements/*.lock
 cluster-binaries: $(STAMP) ## Build or install the programs of the throw-away Kubernetes (once, minutes)
 	$(PY) -m tests.cluster prepare
 
-generate: $(STAMP) ## Write what follows from the source: CRD, policies, chart README, docs/{rules,conditions}.md (tests check it)
+generate: $(STAMP) ## Write what follows from the source: CRD, policies, chart README, dashboard, pages of docs (tests check it)
 	$(PY) -m workspace_operator.crd > charts/atelier/files/workspaces.kaito.sh.yaml
 	$(PY) -m workspace_operator.crd policies > charts/atelier/files/admission.yaml
 	$(PY) charts/reference.py charts/atelier
 	$(PY) -m tests.workspaces.page docs/rules.md
+	$(PY) charts/dashboard.py charts/atelier/files/dashboard.json
+	$(PY) charts/metrics_page.py docs/metrics.md
 	$(PY) -m workspace_operator.status.reference > docs/conditions.md
 
 test: lint cluster-binaries ## All that a merge requires
@@ -59,7 +61,7 @@ $(SCAN)/.installed: requirements/scan.lock $(STAMP)
 	VIRTUAL_ENV=$(SCAN) $(VENV)/bin/uv pip sync --quiet --require-hashes requirements/scan.lock
 	@touch $@
 
-scan: $(SCAN)/.installed ## Review chart and model pods with checkov and kube-score (10 s; once, 1 min more)
+scan: $(SCAN)/.installed ## Review chart, model pods and alerts with checkov, kube-score, promtool (once: 3 min more)
 	$(PY) -m tests.scan $(SCAN)/bin/checkov
 
 bench-operator: $(STAMP) ## Time the operator on a real API server; prints one JSON object last

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from tests.scan.alert_rules import try_alerts
 from tests.scan.exceptions import EXCEPTIONS
 from tests.scan.scanners import Verdict, checkov, kube_score
 from tests.scan.subjects import subjects
@@ -22,11 +23,14 @@ def main(program: Path) -> int:
         bad += _tell(subject, verdict, excepted)
         for finding in verdict.findings:
             unused.pop(finding.name, None)
+    with tempfile.TemporaryDirectory() as folder:
+        objections = try_alerts(Path(folder))
+    print(f"promtool: alerts and panels, {len(objections)} failed", *objections, sep="\n  ")
     for name in unused:
         print(f"exception {name}: nothing finds it any more; take it out of exceptions.py")
     for number, each in enumerate(EXCEPTIONS, 1):
         print(f"exception {number}: {', '.join(sorted(each.names))}. {each.why}")
-    return 1 if bad or unused else 0
+    return 1 if bad or unused or objections else 0
 
 
 def _verdicts(program: Path) -> Iterator[tuple[str, Verdict]]:
