@@ -8,6 +8,7 @@ Invariant: names of instance types are unique over all clouds, so a type is foun
 Must not import anything of this package.
 """
 
+import difflib
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -50,6 +51,21 @@ class InstanceType:
 def find(name: str) -> InstanceType | None:
     """Return what is known about an instance type, of whichever cloud."""
     return _TABLE.get(name)
+
+
+def misspelt(name: str) -> str:
+    """
+    Say which machines have nearly this name; nothing of one that is known, or is like none.
+
+    The table is not complete, so a name that is not in it is still tried.
+    """
+    if name in _TABLE:
+        return ""
+    lowered = {known.lower(): known for known in _TABLE}
+    near = difflib.get_close_matches(name.lower(), lowered, n=2, cutoff=0.8)
+    if not near:
+        return ""
+    return f"{name} is not known here; did you mean {' or '.join(lowered[each] for each in near)}?"
 
 
 def of_cloud(cloud: str) -> tuple[InstanceType, ...]:

@@ -100,3 +100,21 @@ def test_a_named_machine_keeps_the_shape_of_kaitos_claim() -> None:
         "values": ["0"],
     }
     assert "karpenter.k8s.aws/instance-gpu-memory" not in aws
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Standard_NC24ad_A100_v4", "did you mean Standard_NC24ads_A100_v4"),
+        ("standard_nc24ads_a100_v4", "did you mean Standard_NC24ads_A100_v4"),
+        ("Of_Tomorrow", ""),
+        (A100, ""),
+    ],
+)
+def test_a_type_that_is_nearly_a_known_one_is_tried_and_questioned(name: str, said: str) -> None:
+    plan = planned(workspace(instance_type=name))
+    assert plan.candidates == (name,)
+    assert [note for note in plan.notes if "did you mean" in note] == [
+        note for note in plan.notes if said and said in note
+    ]
+    assert any(said in note for note in plan.notes) == bool(said)

@@ -18,7 +18,7 @@ from model_presets.preset import Preset
 
 from workspace_operator.api import Workspace
 from workspace_operator.api.annotations import TYPES_ANNOTATION, idle_notes
-from workspace_operator.instance_types import find
+from workspace_operator.instance_types import find, misspelt
 from workspace_operator.memory_fit import MemoryFit, memory_fit, unknown_fit
 from workspace_operator.plan.config import (
     DRAIN_SECONDS,
@@ -226,7 +226,9 @@ def _check_fit(
         sentence = f"{config.where(MAX_MODEL_LEN)} does not fit: {fit.sentence}{less}"
         raise PlanError("ConfigDoesNotFit", sentence)
     if fit.fits is False:
-        raise PlanError("MemoryDoesNotFit", f"{_where(workspace)}: {fit.sentence}")
+        raise PlanError(
+            "MemoryDoesNotFit", f"{_where(workspace)}: {fit.sentence}. {_remedy(workspace)}"
+        )
 
 
 def _where(workspace: Workspace) -> str:
@@ -234,6 +236,16 @@ def _where(workspace: Workspace) -> str:
     if TYPES_ANNOTATION in workspace.annotations:
         return f"annotation {TYPES_ANNOTATION} {workspace.annotations[TYPES_ANNOTATION]}"
     return f"resource.instanceType {workspace.resource.instance_type}"
+
+
+def _remedy(workspace: Workspace) -> str:
+    """Say how a machine that does not do is replaced by another."""
+    if TYPES_ANNOTATION in workspace.annotations:
+        return "Nothing was bought; correct the annotation"
+    return (
+        "Nothing was bought; the type cannot be changed, so delete this Workspace and apply one "
+        "with another type"
+    )
 
 
 def _notes(workspace: Workspace, left_out: tuple[str, ...], *, byo: bool) -> tuple[str, ...]:
@@ -247,6 +259,8 @@ def _notes(workspace: Workspace, left_out: tuple[str, ...], *, byo: bool) -> tup
         notes.append(
             "resource.preferredNodes has no effect: choose nodes by resource.labelSelector"
         )
+    if not byo:
+        notes.extend(hint for name in asked_types(workspace) if (hint := misspelt(name)))
     for named, where in (
         (workspace.resource.instance_type, "resource.instanceType"),
         (workspace.annotations.get(TYPES_ANNOTATION), f"annotation {TYPES_ANNOTATION}"),

@@ -7,6 +7,7 @@ Must not import pod checks or the ladder.
 from datetime import timedelta
 
 from workspace_operator import conditions
+from workspace_operator.instance_types import misspelt
 from workspace_operator.objects.metadata import claim_name, identity_of
 from workspace_operator.objects.placement import node_terms, shows_gpus
 from workspace_operator.objects.slots import Slot
@@ -84,6 +85,7 @@ def _claim(evidence: Evidence, slot: Slot, claim: NodeClaim) -> Finding:
         machine=machine,
         node=claim.node_name or "(unnamed)",
         quote=quoted(obstacle.message or obstacle.reason, otherwise="Karpenter is at it"),
+        hint=_hint(evidence),
     )
 
 
@@ -105,9 +107,21 @@ def _retry(evidence: Evidence, slot: Slot) -> Finding:
     return reasons.CLAIM_RETRY.in_the_words_of(word).found(
         failures=slot.failures,
         machine=evidence.machine,
+        hint=_hint(evidence),
         next_machine=f" with {types}" if types else "",
         quote=quoted((record.message if record else None) or "", otherwise=otherwise),
         when=f"{slot.not_before:%Y-%m-%dT%H:%M:%SZ}",
+    )
+
+
+def _hint(evidence: Evidence) -> str:
+    """Say what a machine that nobody knows may have been meant to be, and how to get that."""
+    hints = [hint for name in evidence.plan.candidates if (hint := misspelt(name))]
+    if not hints:
+        return ""
+    return (
+        f"{' '.join(hints)} The type cannot be changed: delete this Workspace and apply one with "
+        "the right type. "
     )
 
 

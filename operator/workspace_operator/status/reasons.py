@@ -50,7 +50,7 @@ CLAIM_ASKED = Reason(
 )
 CLAIM_LAUNCHING = Reason(
     word=conditions.NODE_CLAIM_NOT_READY,
-    sentence="NodeClaim {claim} ({machine}) has no machine yet: {quote}. "
+    sentence="NodeClaim {claim} ({machine}) has no machine yet: {quote}. {hint}"
     "Details: kubectl describe nodeclaim {claim}.",
     phase="LaunchingNode",
 )
@@ -85,7 +85,8 @@ CLAIMS_IN_THE_WAY = Reason(
 CLAIM_RETRY = Reason(
     word=conditions.NODE_CLAIM_NOT_READY,
     sentence="No machine for {machine}: {quote}. Failed tries: {failures}; the next is at "
-    "{when}{next_machine}. Annotation atelier.dev/instance-types lists types to fall back to.",
+    "{when}{next_machine}. {hint}Annotation atelier.dev/instance-types lists types to fall back "
+    "to.",
     phase="WaitingForCapacity",
 )
 CLAIM_GONE = Reason(
