@@ -12,7 +12,7 @@ owner is a `NameConflict`, for the user to resolve.
 Must not import status or anything above it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,6 +24,8 @@ from workspace_operator.objects.metadata import (
     identity_of,
     is_ours,
 )
+from workspace_operator.objects.network_policy import API_VERSION as POLICY_API_VERSION
+from workspace_operator.objects.network_policy import KIND as POLICY_KIND
 from workspace_operator.objects.node_claim import API_VERSION as CLAIM_API_VERSION
 from workspace_operator.objects.node_claim import KIND as CLAIM_KIND
 from workspace_operator.objects.slots import owned_claims, slots
@@ -68,7 +70,7 @@ class Changes:
 def changes(
     workspace: Workspace,
     plan: Plan,
-    desired: Iterable[Manifest],
+    desired: Collection[Manifest],
     snapshot: Snapshot,
     now: datetime,
 ) -> Changes:
@@ -81,8 +83,9 @@ def changes(
             for manifest in desired
             if _key(manifest) not in blocked and not _is_right(manifest, snapshot)
         ),
-        delete=tuple(
-            _claim_reference(claim) for claim in _unwanted_claims(workspace, plan, snapshot, now)
+        delete=(
+            *map(_claim_reference, _unwanted_claims(workspace, plan, snapshot, now)),
+            *_unwanted_policy(identity_of(workspace), desired, snapshot),
         ),
         conflicts=found,
     )
@@ -128,10 +131,25 @@ def _unwanted_claims(
     return slots(workspace, plan, snapshot, now).surplus
 
 
+def _unwanted_policy(
+    owner: Identity, desired: Collection[Manifest], snapshot: Snapshot
+) -> tuple[ObjectReference, ...]:
+    """Return the NetworkPolicy where the administrator wants none any more; it would go on."""
+    live = snapshot.network_policy
+    if live is None or not is_ours(owner, live):
+        return ()
+    going = section(live, "metadata").get("deletionTimestamp")
+    if going or any(each.get("kind") == POLICY_KIND for each in desired):
+        return ()
+    return (_reference({"kind": POLICY_KIND, "apiVersion": POLICY_API_VERSION, **live}),)
+
+
 def _is_right(wanted: Manifest, snapshot: Snapshot) -> bool:
     live = live_object(wanted, snapshot)
     if live is None:
         return False
+    if wanted.get("kind") == POLICY_KIND and wanted.get("spec") != live.get("spec"):
+        return False  # a rule that somebody added opens what ours closes
     marked = strings(section(wanted, "metadata", "annotations")).get(DESIRED_HASH_ANNOTATION)
     held = strings(section(live, "metadata", "annotations")).get(DESIRED_HASH_ANNOTATION)
     return marked == held and covers(wanted, live)
@@ -152,7 +170,7 @@ def _children(snapshot: Snapshot) -> tuple[Manifest, ...]:
     kinds = (
         ("Deployment", "apps/v1", snapshot.deployment),
         ("Service", "v1", snapshot.service),
-        ("NetworkPolicy", "networking.k8s.io/v1", snapshot.network_policy),
+        (POLICY_KIND, POLICY_API_VERSION, snapshot.network_policy),
     )
     # The items of a list carry neither kind nor version.
     return tuple(

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 
 from workspace_operator.api import Workspace, WorkspaceStatus
 from workspace_operator.cluster import Cluster, Gone, Kind, Manifest
-from workspace_operator.cluster.kinds import CONFIG_MAP, DEPLOYMENT, NODE, NODE_CLAIM, POD, SERVICE
+from workspace_operator.cluster.kinds import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    NETWORK_POLICY,
+    NODE,
+    NODE_CLAIM,
+    POD,
+    SERVICE,
+)
 from workspace_operator.last_words import LastWords
 from workspace_operator.model_probe import ModelProbe, by_readiness
 from workspace_operator.objects.metadata import (
@@ -20,6 +28,7 @@ from workspace_operator.objects.metadata import (
     WORKSPACE_NAMESPACE_LABEL,
     Identity,
 )
+from workspace_operator.objects.network_policy import policy_name
 from workspace_operator.settings import NodeProvisioner, Probe, Settings
 from workspace_operator.snapshot import ModelAnswer, NodeClaim, Pod, Snapshot
 from workspace_operator.snapshot.reading import section, text
@@ -47,10 +56,17 @@ class Observer:
                 neither nodes nor answers are asked for.
 
         """
-        (claims, nodes), deployment, service, (pods, answers) = await asyncio.gather(
+        (
+            (claims, nodes),
+            deployment,
+            service,
+            network_policy,
+            (pods, answers),
+        ) = await asyncio.gather(
             self._claims_and_nodes(owner, status, workspace),
             self.cluster.find(DEPLOYMENT, owner.name, owner.namespace),
             self.cluster.find(SERVICE, owner.name, owner.namespace),
+            self.cluster.find(NETWORK_POLICY, policy_name(owner.name), owner.namespace),
             self._pods_and_answers(owner, workspace),
         )
         return Snapshot.parse(
@@ -58,6 +74,7 @@ class Observer:
             nodes=nodes,
             deployment=deployment,
             service=service,
+            network_policy=network_policy,
             pods=pods,
             answers=answers,
             last_words=self.last_words.of(_remembered(status)),

@@ -11,6 +11,7 @@ Must not import anything of this package, nor read the environment.
 
 # ruff: noqa: RUF009 - `_setting` is dataclasses.field under another name: it makes a fresh one
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -22,6 +23,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 MAX_PORT = 65535
+PEER_FIELDS = frozenset({"ipBlock", "namespaceSelector", "podSelector"})
 IMAGE_PLACEHOLDERS = frozenset({"preset", "version"})
 
 
@@ -143,6 +145,20 @@ def _directory(variable: str, text: str) -> Path:
     return path
 
 
+def _peers(variable: str, text: str) -> tuple[Mapping[str, Any], ...]:
+    """Read peers; what is in them is for the API server to judge."""
+    try:
+        peers = json.loads(text)
+    except ValueError:
+        peers = None
+    if not isinstance(peers, list) or not all(
+        isinstance(peer, dict) and peer.keys() and peer.keys() <= PEER_FIELDS for peer in peers
+    ):
+        remedy = f"use a JSON list of objects with {', '.join(sorted(PEER_FIELDS))}"
+        raise BadSetting(variable, text, remedy)
+    return tuple(peers)
+
+
 def _text(_variable: str, text: str) -> str:
     return text
 
@@ -218,6 +234,19 @@ class Settings:
         PullPolicy.IF_NOT_PRESENT,
         "of the model pod",
         _one_of(PullPolicy),
+    )
+    model_network_policy: bool = _setting(
+        "ATELIER_MODEL_NETWORK_POLICY",
+        default=True,
+        meaning="give each model pod a NetworkPolicy",
+        parse=_boolean,
+    )
+    model_clients: tuple[Mapping[str, Any], ...] = _setting(
+        "ATELIER_MODEL_CLIENTS",
+        ({"namespaceSelector": {}},),
+        "who may reach a model, as a JSON list of NetworkPolicy peers",
+        _peers,
+        shown='[{"namespaceSelector": {}}]',
     )
     probe: Probe = _setting(
         "ATELIER_PROBE",

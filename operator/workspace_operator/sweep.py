@@ -14,9 +14,16 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 
 from workspace_operator.cluster import Cluster, ClusterError, Forbidden, Gone, Kind, Manifest
-from workspace_operator.cluster.kinds import DEPLOYMENT, NODE_CLAIM, SERVICE, WORKSPACE
+from workspace_operator.cluster.kinds import (
+    DEPLOYMENT,
+    NETWORK_POLICY,
+    NODE_CLAIM,
+    SERVICE,
+    WORKSPACE,
+)
 from workspace_operator.objects.metadata import WORKSPACE_LABEL
 from workspace_operator.snapshot import CLAIM_STEPS, NodeClaim
 from workspace_operator.wake import Key, key_of, owner_of, owner_uid
@@ -50,11 +57,12 @@ class Sweep:
 
     async def once(self) -> None:
         """Look at everything once."""
-        workspaces, claims, deployments, services = await asyncio.gather(
+        workspaces, claims, *children = await asyncio.gather(
             self.cluster.list(WORKSPACE),
             self._owned(NODE_CLAIM),
             self._owned(DEPLOYMENT),
             self._owned(SERVICE),
+            self._owned(NETWORK_POLICY),
         )
         living = {key_of(workspace) for workspace in workspaces}
         lives = {workspace["metadata"]["uid"] for workspace in workspaces}
@@ -62,7 +70,7 @@ class Sweep:
         orphans = {owner for claim in lost if (owner := owner_of(claim)) is not None}
         self.show_claims(map(_step, claims), len(lost))
         now = _looks(workspaces, key_of)
-        for key, look in _looks([*claims, *deployments, *services], owner_of).items():
+        for key, look in _looks(chain(claims, *children), owner_of).items():
             if key in living:
                 now[key] = now.get(key, frozenset()) | look
         changed = {key for key, look in now.items() if self._before.get(key, look) != look}

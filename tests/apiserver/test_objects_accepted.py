@@ -92,12 +92,13 @@ def test_once_everything_is_stored_nothing_is_left_to_write(
     made = made.model_copy(update={"status": report(made, plan, there, at(1))})
     second = desired_objects(made, plan, there, SETTINGS, at(2))
     todo = changes(made, plan, second, there, at(2))
-    assert [each["kind"] for each in todo.apply] == ["Deployment"]
-    deployment = applied(plane, todo.apply[0])
+    assert [each["kind"] for each in todo.apply] == ["NetworkPolicy", "Deployment"]
+    policy, deployment = [applied(plane, each) for each in todo.apply]
     whole = Snapshot.parse(
         node_claims=[claim],
         nodes=[node(labels=labels)],
         service=service,
+        network_policy=policy,
         deployment=deployment,
     )
     third = desired_objects(made, plan, whole, SETTINGS, at(3))

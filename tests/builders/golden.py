@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 from workspace_operator.api import Workspace
 from workspace_operator.objects.deployment import deployment
+from workspace_operator.objects.network_policy import network_policy
 from workspace_operator.objects.node_claim import node_claim
 from workspace_operator.objects.service import service
 from workspace_operator.objects.slots import Slot
@@ -51,6 +52,7 @@ def golden_manifests() -> dict[str, Manifest]:
         "node-claim-aws-any-type": _claim(open_type, AWS, 1, 2),
         "service": service(plain, planned(plain)),
         "service-load-balancer": service(rich, planned(rich, BYO, TINY)),
+        "network-policy": network_policy(plain, planned(plain), SETTINGS),
         "deployment-mistral-7b": deployment(plain, planned(plain), SETTINGS),
         "deployment-byo-cpu": deployment(rich, planned(rich, BYO, TINY), BYO),
     }

@@ -153,6 +153,7 @@ UNSEEN = {
     ("create", "apps/deployments"): _APPLY,
     ("create", "karpenter.sh/nodeclaims"): _APPLY,
     ("create", "services"): _APPLY,
+    ("create", "networking.k8s.io/networkpolicies"): _APPLY,
 }
 """Granted, needed, and never a request of their own."""
 

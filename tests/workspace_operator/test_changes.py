@@ -1,6 +1,7 @@
 """What is written: only what is missing or wrong, and never what is not ours."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,10 +36,11 @@ def settled(**changed: Manifest | None) -> Snapshot:
     """Return a world in which everything that is wanted is there."""
     made = workspace()
     snapshot = Snapshot.parse(node_claims=[claim()], nodes=[node()])
-    service, deployment = desired_objects(made, planned(made), snapshot, SETTINGS, at(0))
+    service, policy, deployment = desired_objects(made, planned(made), snapshot, SETTINGS, at(0))
     parts: dict[str, Any] = {
         "node_claims": [claim()],
         "service": as_stored(service),
+        "network_policy": as_stored(policy),
         "deployment": as_stored(deployment),
     }
     return Snapshot.parse(nodes=[node()], **(parts | changed))
@@ -49,6 +51,16 @@ def todo(snapshot: Snapshot, **facts: Any) -> Changes:  # noqa: ANN401 - as `wor
     plan = planned(made)
     wanted = desired_objects(made, plan, snapshot, SETTINGS, at(0))
     return changes(made, plan, wanted, snapshot, at(0))
+
+
+def test_a_network_policy_that_is_not_wanted_any_more_goes() -> None:
+    made, snapshot = workspace(), settled()
+    plan, without = planned(made), replace(SETTINGS, model_network_policy=False)
+    wanted = desired_objects(made, plan, snapshot, without, at(0))
+    found = changes(made, plan, wanted, snapshot, at(0))
+    assert not found.apply
+    (gone,) = found.delete
+    assert (gone.kind, gone.name, gone.uid) == ("NetworkPolicy", "mistral-model", "uid-of-child")
 
 
 def kinds(found: Changes) -> list[str]:
@@ -80,6 +92,7 @@ def test_applying_what_is_wanted_leaves_nothing_to_write(data: st.DataObject) ->
         nodes=nodes,
         node_claims=by_kind.get("NodeClaim", []),
         service=by_kind["Service"][0],
+        network_policy=next(iter(by_kind.get("NetworkPolicy", [])), None),
         deployment=next(iter(by_kind.get("Deployment", [])), None),
     )
     again = desired_objects(made, plan, after, SETTINGS, at(0))
@@ -117,6 +130,10 @@ CONTAINER: list[str | int] = ["spec", "template", "spec", "containers", 0]
             "of an older wish",
             ["Deployment"],
         ),
+        ("network_policy", ["spec", "ingress", 0, "from"], None, ["NetworkPolicy"]),
+        ("network_policy", ["spec", "egress"], [{}], ["NetworkPolicy"]),
+        ("network_policy", ["spec", "ingress", 0, "from", 0], {}, ["NetworkPolicy"]),
+        ("network_policy", ["spec", "policyTypes"], ["Ingress"], ["NetworkPolicy"]),
         ("service", ["spec", "type"], "NodePort", ["Service"]),
         ("service", ["spec", "ports", 0, "nodePort"], 30080, []),
         ("service", ["spec", "selector"], {}, ["Service"]),
@@ -133,9 +150,11 @@ def test_the_load_balancer_follows_the_annotation_both_ways() -> None:
     wish = {"kaito.sh/enablelb": "True"}
     found = todo(settled(), annotations=wish)
     assert found.apply[0]["spec"]["type"] == "LoadBalancer"
-    live = as_stored(found.apply[0])
-    assert not todo(settled(service=live), annotations=wish)
-    assert todo(settled(service=live)).apply[0]["spec"]["type"] == "ClusterIP"
+    service, policy = map(as_stored, found.apply)
+    balanced = settled(service=service, network_policy=policy)
+    assert not todo(balanced, annotations=wish)
+    assert kinds(todo(balanced)) == ["Service", "NetworkPolicy"]
+    assert todo(balanced).apply[0]["spec"]["type"] == "ClusterIP"
 
 
 def test_a_standing_claim_is_never_written_again() -> None:
@@ -178,6 +197,7 @@ def test_a_deletion_takes_claims_and_workload_by_uid() -> None:
         ("NodeClaim", "karpenter.sh/v1", None),
         ("Deployment", "apps/v1", "team"),
         ("Service", "v1", "team"),
+        ("NetworkPolicy", "networking.k8s.io/v1", "team"),
     ]
     assert all(each.uid for each in gone.delete)
     assert not may_release(OWNER, settled())

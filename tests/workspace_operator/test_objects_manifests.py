@@ -64,7 +64,7 @@ def test_the_deployment_waits_for_as_many_nodes_as_it_needs(
 ) -> None:
     claims = [claim(ordinal=ordinal) for ordinal in range(count)]
     snapshot = Snapshot.parse(node_claims=claims, nodes=nodes)
-    wanted = ["Service", "Deployment"] if opens else ["Service"]
+    wanted = ["Service", "NetworkPolicy", "Deployment"] if opens else ["Service"]
     assert kinds(snapshot, count=count) == wanted
 
 
@@ -78,14 +78,14 @@ def test_a_deployment_that_exists_is_kept_right_without_any_node() -> None:
         at(0),
     )[-1]
     snapshot = Snapshot.parse(node_claims=[claim()], deployment=as_stored(deployment))
-    assert kinds(snapshot) == ["Service", "Deployment"]
+    assert kinds(snapshot) == ["Service", "NetworkPolicy", "Deployment"]
 
 
 def test_a_model_for_the_cpu_asks_for_no_gpu() -> None:
     made = workspace(instance_type=None, preset="tiny-mistral")
     plan = planned(made, BYO, TINY)
     snapshot = Snapshot.parse(nodes=[node(gpus=0, labels={"apps": "mistral"})])
-    service, deployment = desired_objects(made, plan, snapshot, BYO, at(0))
+    service, _, deployment = desired_objects(made, plan, snapshot, BYO, at(0))
     assert service["kind"] == "Service"
     containers = deployment["spec"]["template"]["spec"]["containers"]
     assert "nvidia.com/gpu" not in yaml.safe_dump(containers)
@@ -168,5 +168,5 @@ def test_the_owner_reference_asks_for_no_right_to_block_a_deletion() -> None:
     snapshot = Snapshot.parse(node_claims=[claim()], nodes=[node()])
     wanted = desired_objects(made, planned(made), snapshot, SETTINGS, at(0))
     children = [each for each in wanted if "ownerReferences" in each["metadata"]]
-    assert {each["kind"] for each in children} == {"Service", "Deployment"}
+    assert {each["kind"] for each in children} == {"Service", "NetworkPolicy", "Deployment"}
     assert all("blockOwnerDeletion" not in str(each["metadata"]) for each in children)

@@ -125,3 +125,12 @@ def test_a_preset_with_a_digest_is_pulled_by_it() -> None:
     )
     assert settings.image_for("tiny-mistral") == f"r.example.com/tiny-mistral:1@{second}"
     assert settings.image_for("another") == "r.example.com/another:1"
+
+
+def test_who_may_reach_a_model_is_a_list_of_peers() -> None:
+    found = Settings.from_environment({"ATELIER_MODEL_CLIENTS": '[{"ipBlock": {"cidr": "x"}}]'})
+    assert found.model_clients == ({"ipBlock": {"cidr": "x"}},)
+    assert Settings.from_environment({"ATELIER_MODEL_CLIENTS": "[]"}).model_clients == ()
+    for wrong in ("{}", "[1]", "[{}]", '[{"namespace": "x"}]', "x"):
+        with pytest.raises(BadSetting, match="ATELIER_MODEL_CLIENTS"):
+            Settings.from_environment({"ATELIER_MODEL_CLIENTS": wrong})

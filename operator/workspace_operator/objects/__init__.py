@@ -17,6 +17,7 @@ from datetime import datetime
 from workspace_operator.api import Workspace
 from workspace_operator.objects.deployment import deployment
 from workspace_operator.objects.metadata import identity_of, is_ours, with_desired_hash
+from workspace_operator.objects.network_policy import network_policy
 from workspace_operator.objects.node_claim import node_claim
 from workspace_operator.objects.placement import usable_nodes
 from workspace_operator.objects.service import service
@@ -42,6 +43,8 @@ def desired_objects(
         with_desired_hash(service(workspace, plan)),
     ]
     if _gate_is_open(workspace, plan, snapshot):
+        if settings.model_network_policy:
+            wanted.append(with_desired_hash(network_policy(workspace, plan, settings)))
         wanted.append(with_desired_hash(deployment(workspace, plan, settings)))
     return tuple(wanted)
 

@@ -38,6 +38,8 @@ RANGES: Mapping[str, range] = {
     "max-sequences": range(1, 1025),
     "max-queued": range(1, 100_001),
     DRAIN_SECONDS: range(3601),
+    "first-token-seconds": range(1, 3601),
+    "answer-seconds": range(1, 86_401),
 }
 # vLLM's flags that mean the same here. Source: vllm-project/vllm, vllm/engine/arg_utils.py.
 SAME_IN_VLLM: Mapping[str, str] = {MAX_MODEL_LEN: MAX_MODEL_LEN, "max-num-seqs": "max-sequences"}

@@ -1,0 +1,77 @@
+"""
+Let nothing reach a model pod but its port, and let the pod reach nothing it has no need of.
+
+Into a pod: the ports that it answers on, from where the administrator says (every namespace by
+default) and from the operator's namespace, which asks it for a token. Behind a load balancer the
+clients have no pod, so with one the ports are open to everybody. The kubelet's probes come from the
+node itself, which a NetworkPolicy never keeps out.
+
+Out of a pod that serves a preset: DNS within the cluster. Weights, tokenizer and code are in the
+image, and a server that has been taken over shall find nobody to talk to. Only a pod that was given
+a token for the model hub may speak HTTPS. A pod template of the user's own may reach what it wants:
+nobody but the user knows what that is.
+
+Must not import the other kinds of `objects`, but for metadata.
+"""
+
+from workspace_operator.api import Workspace
+from workspace_operator.objects.metadata import (
+    LOAD_BALANCER_ANNOTATION,
+    WORKSPACE_LABEL,
+    child_metadata,
+    identity_of,
+)
+from workspace_operator.plan import Plan
+from workspace_operator.settings import Settings
+from workspace_operator.snapshot import Manifest
+
+API_VERSION = "networking.k8s.io/v1"
+KIND = "NetworkPolicy"
+
+# Set by Kubernetes on every namespace since 1.21.
+NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
+DNS_PORT = 53
+HTTPS_PORT = 443
+
+
+def policy_name(workspace_name: str) -> str:
+    """Return the name of the policy: not the Workspace's own, which a user's may have already."""
+    return f"{workspace_name}-model"
+
+
+def network_policy(workspace: Workspace, plan: Plan, settings: Settings) -> Manifest:
+    """Return the NetworkPolicy of a Workspace."""
+    spec: Manifest = {
+        "podSelector": {"matchLabels": {WORKSPACE_LABEL: workspace.name}},
+        "policyTypes": ["Ingress"],
+        "ingress": [_ingress(workspace, plan, settings)],
+    }
+    if plan.preset is not None:
+        spec["policyTypes"] = ["Ingress", "Egress"]
+        spec["egress"] = _egress(workspace)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": child_metadata(identity_of(workspace), policy_name(workspace.name)),
+        "spec": spec,
+    }
+
+
+def _ingress(workspace: Workspace, plan: Plan, settings: Settings) -> Manifest:
+    rule: Manifest = {"ports": [{"port": port, "protocol": "TCP"} for port in plan.ports]}
+    if workspace.annotations.get(LOAD_BALANCER_ANNOTATION) == "True":
+        return rule
+    operator = {"namespaceSelector": {"matchLabels": {NAMESPACE_NAME_LABEL: settings.namespace}}}
+    return rule | {"from": [*settings.model_clients, operator]}
+
+
+def _egress(workspace: Workspace) -> list[Manifest]:
+    names = {
+        "to": [{"namespaceSelector": {}}],
+        "ports": [{"port": DNS_PORT, "protocol": each} for each in ("UDP", "TCP")],
+    }
+    preset = workspace.inference.preset if workspace.inference else None
+    options = preset.preset_options if preset else None
+    if options is None or not options.model_access_secret:
+        return [names]
+    return [names, {"ports": [{"port": HTTPS_PORT, "protocol": "TCP"}]}]
