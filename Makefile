@@ -32,7 +32,7 @@ format: $(STAMP) ## Rewrite the source in the one format
 	$(VENV)/bin/ruff format $(SOURCE)
 
 lock: $(STAMP) ## Resolve the dependencies again and write requirements/*.lock
-	for extra in dev operator inference; do \
+	for extra in dev operator inference tuning; do \
 	  case $$extra in dev) what="--all-extras --group dev";; *) what="--extra $$extra -c requirements/dev.lock";; esac; \
 	  $(VENV)/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	    --custom-compile-command "make lock" pyproject.toml $$what -o requirements/$$extra.lock || exit 1; \
