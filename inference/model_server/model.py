@@ -32,6 +32,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from model_server.checkpoint import BadCheckpoint, Checkpoint, read_checkpoint
+from model_server.lean_import import no_first_values
 from model_server.processors import usable_processors
 
 Progress = Callable[[int, int], None]  # bytes loaded, bytes in total
@@ -165,7 +166,7 @@ def _load_module(
 ) -> PreTrainedModel:
     several = device == torch.device("cuda") and torch.cuda.device_count() > 1
     load: Callable[..., Any] = MODELS[config.model_type].from_pretrained
-    with _counted_slices(checkpoint, progress) as slices:
+    with _counted_slices(checkpoint, progress) as slices, no_first_values():
         module, report = load(
             None,
             config=config,

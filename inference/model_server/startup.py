@@ -16,6 +16,7 @@ from model_presets.lock import LOCK_NAME, WrongWeights, read_lock, verify
 from model_presets.preset import InvalidPreset, Preset
 
 from model_server.checkpoint import BadCheckpoint, read_checkpoint
+from model_server.lean_import import lean_transformers
 from model_server.lifecycle import Lifecycle, ModelIdentity, Phase
 from model_server.model_names import ModelNames
 from model_server.request import InvalidRequest
@@ -62,7 +63,8 @@ def load(settings: Settings, preset: Preset | None, lifecycle: Lifecycle) -> Ser
         lifecycle.loaded(0, total)
         with ThreadPoolExecutor(1) as pool:
             attesting = pool.submit(attest, settings.model, preset)
-            from model_server.assembly import assemble  # noqa: PLC0415 - torch: seconds
+            with lean_transformers():
+                from model_server.assembly import assemble  # noqa: PLC0415 - torch: seconds
 
             lifecycle.enter(Phase.LOADING)
             revision, digest = attesting.result()
