@@ -128,7 +128,7 @@ def _unwanted_claims(
 ) -> tuple[NodeClaim, ...]:
     if plan.provisioner is NodeProvisioner.BYO:
         return ()  # the operator was told to leave machines alone, also those of another time
-    return slots(workspace, plan, snapshot, now).surplus
+    return slots(workspace, plan, snapshot, now).unwanted
 
 
 def _unwanted_policy(

@@ -8,6 +8,7 @@ what only a sweep would bring would not come within the patience of these tests.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from tests.cluster import ControlPlane, make_node_ready
 from tests.world import Api, workspaces
 from tests.world.api import CLAIMS, Manifest
+from tests.world.cloud import condition
 from tests.world.operator_process import NAMESPACE, RELEASE, Operator, install
 
 pytestmark = [
@@ -63,6 +65,21 @@ async def claim_of(api: Api, team: str) -> Manifest:
         await asyncio.sleep(0.1)
 
 
+async def replaced_when_down(api: Api, team: str, claim: Manifest) -> tuple[Manifest, str]:
+    """Let the node of a claim be down since six minutes, and wait for another claim with a node."""
+    name, node = claim["metadata"]["name"], claim["status"]["nodeName"]
+    since = datetime.now(UTC) - timedelta(minutes=6)
+    down = condition("Ready", "Unknown", "NodeStatusUnknown", "the kubelet is silent")
+    down["lastTransitionTime"] = f"{since:%Y-%m-%dT%H:%M:%SZ}"
+    await api.merge(f"/api/v1/nodes/{node}/status", {"status": {"conditions": [down]}})
+    await workspaces.gone(api, f"{CLAIMS}/{name}")
+    other = await claim_of(api, team)
+    found = await workspaces.present(api, workspaces.path(team, "mistral"))
+    (attempt,) = found["status"]["nodeAttempts"]
+    assert attempt["givenBack"] == [name]
+    return other, other["status"]["nodeName"]
+
+
 @pytest.fixture
 def team(karpenter_control_plane: ControlPlane) -> str:
     return karpenter_control_plane.create_namespace()
@@ -101,6 +118,7 @@ async def test_every_step_of_a_claim_is_told_and_its_end_is_waited_for(
         assert found["status"]["workerNodes"] == [node]
         assert found["status"]["nodeAttempts"][0]["readyAt"]
         await workspaces.present(api, workspaces.deployment_path(team, "mistral"))
+        claim, node = await replaced_when_down(api, team, claim)
         await api.delete(workspaces.path(team, "mistral"))
         await workspaces.gone(api, workspaces.path(team, "mistral"))
         await workspaces.gone(api, f"{CLAIMS}/{claim['metadata']['name']}")

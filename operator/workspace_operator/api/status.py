@@ -173,6 +173,18 @@ class NodeAttempt(Model):
     next_attempt_at: Timestamp | None = Field(
         default=None, description="When the next try is made."
     )
+    given_back: Annotated[tuple[str, ...], Field(max_length=16)] = Field(
+        default=(),
+        description="NodeClaims that were deleted since their machines were broken; none again "
+        "once a machine has been well for an hour.",
+    )
+
+
+class GpuFailure(Model):
+    """One time that a server lost its GPU."""
+
+    node: Annotated[str, Field(max_length=253)] = Field(description="Name of the node.")
+    time: Timestamp = Field(description="When the server ended.")
 
 
 class WorkspaceStatus(Model):
@@ -210,6 +222,10 @@ class WorkspaceStatus(Model):
     )
     node_attempts: tuple[NodeAttempt, ...] = Field(
         default=(), description="The tries to get each node; after a failure the next waits longer."
+    )
+
+    gpu_failures: Annotated[tuple[GpuFailure, ...], Field(max_length=64)] = Field(
+        default=(), description="When servers lost their GPU, within the last 15 minutes."
     )
 
     def condition(self, condition_type: str) -> Condition | None:

@@ -10,7 +10,7 @@ claim that is not there has gone: a failed try, and the next one waits (`back_of
 Invariants: claims of a Workspace, dying ones and those of a namesake included, never exceed its
 count through a decision made here; the same input gives the same names, so a crash repeats a write
 instead of adding one.
-Must not import the other kinds of `objects`, but for metadata and back_off.
+Must not import the other kinds of `objects`, but for metadata, back_off and watchdog.
 """
 
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ from workspace_operator.objects.metadata import (
     Identity,
     identity_of,
 )
+from workspace_operator.objects.watchdog import Broken, broken, gpu_failures, may_replace
 from workspace_operator.plan import Plan
 from workspace_operator.snapshot import NodeClaim, Snapshot
 
@@ -47,6 +48,7 @@ class Slot:
         asked: Name of a claim that was asked for in this very second.
         not_before: When the next try may be made, where no claim stands and none was asked for.
         record: What the status remembers.
+        broken: What is wrong with its machine, if it is of no use.
     """
 
     ordinal: int
@@ -57,6 +59,14 @@ class Slot:
     asked: str = ""
     not_before: datetime | None = None
     record: NodeAttempt | None = None
+    broken: Broken | None = None
+
+    @property
+    def given_back(self) -> bool:
+        """Say whether the machine is so broken that the claim is deleted, by us or anybody."""
+        if self.claim is None or self.broken is None:
+            return False
+        return self.claim.deleting or may_replace(self.claim, self.record)
 
     def due(self, now: datetime) -> bool:
         """Say whether a claim should be asked for now."""
@@ -77,6 +87,12 @@ class Slots:
 
     slots: tuple[Slot, ...]
     surplus: tuple[NodeClaim, ...]
+
+    @property
+    def unwanted(self) -> tuple[NodeClaim, ...]:
+        """Return the claims to delete: those beyond the count, and those of broken machines."""
+        useless = (slot.claim for slot in self.slots if slot.claim and slot.given_back)
+        return (*self.surplus, *(claim for claim in useless if not claim.deleting))
 
 
 def owned_claims(owner: Identity, snapshot: Snapshot) -> tuple[NodeClaim, ...]:
@@ -101,7 +117,16 @@ def slots(workspace: Workspace, plan: Plan, snapshot: Snapshot, now: datetime) -
     surplus = tuple(claim for ordinal, claim in by_ordinal.items() if ordinal not in kept)
     free = max(0, count - len(kept) - sum(1 for _ in (*surplus, *stale)))
     missing = [ordinal for ordinal in range(count + len(by_ordinal)) if ordinal not in by_ordinal]
-    filled = [_filled_slot(ordinal, by_ordinal[ordinal], records.get(ordinal)) for ordinal in kept]
+    failures = gpu_failures(workspace.status, snapshot, now)
+    filled = [
+        _filled_slot(
+            ordinal,
+            by_ordinal[ordinal],
+            records.get(ordinal),
+            broken(by_ordinal[ordinal], plan, snapshot, failures, now),
+        )
+        for ordinal in kept
+    ]
     empty = [_empty_slot(owner, n, records.get(n), plan, now) for n in missing[:free]]
     return Slots(
         slots=tuple(sorted([*filled, *empty], key=lambda slot: slot.ordinal)),
@@ -112,18 +137,21 @@ def slots(workspace: Workspace, plan: Plan, snapshot: Snapshot, now: datetime) -
 def _with_last_words(record: NodeAttempt, snapshot: Snapshot) -> NodeAttempt:
     """Add what its claim complained of, which may have been gone before a pass could read it."""
     words = snapshot.last_words.get(record.claim or record.last_claim or "")
-    if words is None or record.ready_at is not None:
+    if words is None or record.ready_at is not None or record.given_back:
         return record
     return record.model_copy(update={"reason": words.reason or None, "message": words.message})
 
 
-def _filled_slot(ordinal: int, claim: NodeClaim, record: NodeAttempt | None) -> Slot:
+def _filled_slot(
+    ordinal: int, claim: NodeClaim, record: NodeAttempt | None, fault: Broken | None
+) -> Slot:
     return Slot(
         ordinal=ordinal,
         attempt=record.attempt if record else 0,
         failures=record.failures if record else 0,
         claim=claim,
         record=record,
+        broken=fault,
     )
 
 
@@ -141,7 +169,9 @@ def _empty_slot(
         attempt, failures = record.attempt, record.failures
         following = record
     else:
-        when, attempt, failures = now, record.attempt + 1, record.failures + 1
+        replaced = record.claim in record.given_back  # one of these is bought at once
+        when, attempt = now, record.attempt + 1
+        failures = record.failures if replaced else record.failures + 1
         following = record.model_copy(update={"instance_type": type_after(plan, record)})
     return Slot(
         ordinal=ordinal,

@@ -27,6 +27,7 @@ from workspace_operator.api import (
 from workspace_operator.changes import NameConflict, conflicts
 from workspace_operator.objects.metadata import identity_of
 from workspace_operator.objects.slots import SETTLE_SECONDS, owned_claims
+from workspace_operator.objects.watchdog import gpu_failures
 from workspace_operator.plan import Plan, PlanError
 from workspace_operator.settings import Settings
 from workspace_operator.snapshot import Snapshot
@@ -158,6 +159,7 @@ def _report_plan(evidence: Evidence, ladder: Ladder, fault: str) -> WorkspaceSta
         model=_model(evidence),
         observed_generation=workspace.generation,
         node_attempts=node_attempts(evidence, fault),
+        gpu_failures=gpu_failures(workspace.status, evidence.snapshot, evidence.now),
     )
 
 

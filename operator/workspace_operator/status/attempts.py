@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from workspace_operator.api import NodeAttempt
 from workspace_operator.objects.metadata import claim_name, identity_of
 from workspace_operator.objects.slots import Slot
+from workspace_operator.objects.watchdog import HEALED_AFTER
 from workspace_operator.snapshot import NodeClaim
 from workspace_operator.status import reasons
 from workspace_operator.status.evidence import Evidence
@@ -56,6 +57,7 @@ def _record(evidence: Evidence, slot: Slot, fault: str) -> NodeAttempt:
             reason=reasons.FAULT.word if fault else record and record.reason,
             message=quoted(fault) if fault else record and record.message,
             time=evidence.now,
+            given_back=record.given_back if record else (),
         )
     if record is not None and record.claim is None:
         return record
@@ -67,7 +69,9 @@ def _standing(slot: Slot, claim: NodeClaim, now: datetime) -> NodeAttempt:
     known = record if record is not None and record.claim == claim.name else None
     reason, message = (record.reason, record.message) if record else (None, None)
     obstacle = claim.obstacle
-    if claim.ready:
+    if slot.broken is not None:
+        reason, message = slot.broken.word, quoted(slot.broken.why)
+    elif claim.ready:
         reason = message = None
     elif obstacle is not None and obstacle.message and not claim.deleting:
         reason, message = obstacle.reason or None, quoted(obstacle.message)
@@ -82,7 +86,19 @@ def _standing(slot: Slot, claim: NodeClaim, now: datetime) -> NodeAttempt:
         message=message,
         time=(known.time if known else None) or claim.created or now,
         ready_at=ready_at,
+        given_back=_given_back(slot, claim, ready_at, now),
     )
+
+
+def _given_back(
+    slot: Slot, claim: NodeClaim, ready_at: datetime | None, now: datetime
+) -> tuple[str, ...]:
+    """Return the row of broken machines, which an hour of health ends."""
+    before = slot.record.given_back if slot.record else ()
+    if slot.given_back:
+        return before if claim.name in before else (*before, claim.name)
+    well = slot.broken is None and claim.ready and not claim.deleting
+    return () if well and ready_at is not None and now - ready_at >= HEALED_AFTER else before
 
 
 def _ready_since(claim: NodeClaim, now: datetime) -> datetime | None:
@@ -110,6 +126,7 @@ def _failed(slot: Slot, record: NodeAttempt | None, now: datetime) -> NodeAttemp
         or reasons.CLAIM_GONE.found(claim=claim).message,
         time=now,
         next_attempt_at=slot.not_before,
+        given_back=record.given_back if record else (),
     )
 
 

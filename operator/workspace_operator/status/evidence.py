@@ -7,9 +7,10 @@ Must not import the checks.
 from dataclasses import dataclass
 from datetime import datetime
 
-from workspace_operator.api import Workspace
+from workspace_operator.api import GpuFailure, Workspace
 from workspace_operator.objects.placement import matching_nodes, usable_nodes
 from workspace_operator.objects.slots import Slots, slots
+from workspace_operator.objects.watchdog import gpu_failures
 from workspace_operator.plan import Plan
 from workspace_operator.settings import NodeProvisioner
 from workspace_operator.snapshot import ModelAnswer, Node, Pod, Snapshot
@@ -25,6 +26,7 @@ class Evidence:
         nodes: Nodes that match.
         usable: Those of them that are ready and show their GPUs.
         pods: Pods that are neither on their way out nor at their end.
+        gpu_failures: When servers lost their GPU lately.
         ended: Pods that failed and still lie around, such as evicted ones.
     """
 
@@ -37,6 +39,7 @@ class Evidence:
     usable: tuple[Node, ...]
     pods: tuple[Pod, ...]
     ended: tuple[Pod, ...]
+    gpu_failures: tuple[GpuFailure, ...] = ()
 
     @property
     def brought(self) -> bool:
@@ -72,4 +75,5 @@ def gather(workspace: Workspace, plan: Plan, snapshot: Snapshot, now: datetime) 
         usable=usable_nodes(workspace, plan, snapshot),
         pods=tuple(pod for pod in snapshot.current_pods if pod not in ended),
         ended=ended,
+        gpu_failures=gpu_failures(workspace.status, snapshot, now),
     )

@@ -4,20 +4,16 @@ Judge the machines: has Karpenter made them, have they joined, do they show thei
 Must not import pod checks or the ladder.
 """
 
-from datetime import timedelta
-
 from workspace_operator import conditions
 from workspace_operator.instance_types import misspelt
 from workspace_operator.objects.metadata import claim_name, identity_of
 from workspace_operator.objects.placement import node_terms, shows_gpus
 from workspace_operator.objects.slots import Slot
+from workspace_operator.objects.watchdog import STARTING_PATIENCE, Broken, unhealthy_gpu
 from workspace_operator.snapshot import Node, NodeClaim
 from workspace_operator.status import reasons
 from workspace_operator.status.evidence import Evidence
 from workspace_operator.status.finding import Finding, Reason, holds, quoted
-
-# From Ready to the device plugin's registration take drivers two to five minutes.
-GPU_PATIENCE = timedelta(minutes=10)
 
 _BY_STEP: dict[str, Reason] = {
     "Launched": reasons.CLAIM_LAUNCHING,
@@ -49,10 +45,30 @@ def node_claims(evidence: Evidence) -> Finding:
 def nodes(evidence: Evidence) -> Finding:
     """Judge the nodes that belong to a Workspace, whoever brought them."""
     wanted = evidence.plan.node_count
+    useless = _useless(evidence)
+    if useless is not None:
+        return useless
     if len(evidence.usable) >= wanted:
         return holds(
             conditions.NODES_ARE_READY, "Enough Nodes are ready" + _pressure(evidence.usable)
         )
+    return _lacking(evidence)
+
+
+def _useless(evidence: Evidence) -> Finding | None:
+    """Find a machine that is paid for and of no use."""
+    for slot in evidence.slots.slots:
+        if slot.claim is not None and slot.broken is not None:
+            return _broken(slot, slot.claim, slot.broken)
+    for node in evidence.usable if evidence.brought else ():
+        failing = unhealthy_gpu(node.name, evidence.gpu_failures)
+        if failing is not None:
+            return reasons.GPU_UNHEALTHY.found(why=failing.why)
+    return None
+
+
+def _lacking(evidence: Evidence) -> Finding:
+    """Say which node is not ready yet, or that there is none."""
     for node in evidence.nodes:
         if not node.ready:
             condition = node.conditions.get("Ready")
@@ -64,6 +80,15 @@ def nodes(evidence: Evidence) -> Finding:
     if not evidence.brought:
         return reasons.NO_NODE_YET.found()
     return _no_match(evidence)
+
+
+def _broken(slot: Slot, claim: NodeClaim, fault: Broken) -> Finding:
+    """Tell what is wrong with a machine: it is replaced, or that has been tried."""
+    if slot.given_back:
+        found = reasons.CLAIM_REPLACED.in_the_words_of(fault.word)
+        return found.found(claim=claim.name, why=fault.why)
+    known = {"GPUUnhealthy": reasons.GPU_UNHEALTHY, "GPUNotVisible": reasons.GPU_STAYS_AWAY}
+    return known.get(fault.word, reasons.NODE_STAYS_DOWN).found(claim=claim.name, why=fault.why)
 
 
 def _is_ready(slot: Slot) -> bool:
@@ -91,6 +116,8 @@ def _claim(evidence: Evidence, slot: Slot, claim: NodeClaim) -> Finding:
 
 def _dying(slot: Slot, claim: NodeClaim, machine: str) -> Finding:
     record = slot.record
+    if slot.broken is not None:
+        return _broken(slot, claim, slot.broken)
     if record is None or not (record.reason and record.message):
         return reasons.CLAIM_GOING.found(claim=claim.name)
     return reasons.CLAIM_GIVEN_UP.in_the_words_of(record.reason).found(
@@ -133,7 +160,7 @@ def _without_gpu(evidence: Evidence, node: Node) -> Finding:
         "wanted": evidence.plan.gpus_per_node,
         "resource": evidence.plan.gpu_resource,
     }
-    if ready.since is not None and evidence.now - ready.since > GPU_PATIENCE:
+    if ready.since is not None and evidence.now - ready.since > STARTING_PATIENCE:
         return reasons.GPU_NOT_VISIBLE.found(since=f"{ready.since:%Y-%m-%dT%H:%M:%SZ}", **facts)
     return reasons.GPU_NOT_YET_VISIBLE.found(**facts)
 

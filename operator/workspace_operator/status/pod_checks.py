@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 
 from workspace_operator.api import Workspace
+from workspace_operator.objects.watchdog import DEVICE_LOST
 from workspace_operator.snapshot import Pod
 from workspace_operator.snapshot.pods import Termination
 from workspace_operator.snapshot.reading import conditions as conditions_of
@@ -132,6 +133,8 @@ def _explained(pod: Pod, end: Termination) -> Finding:
     if end.reason == "OOMKilled" or (end.exit_code == KILLED and end.reason != "Error"):
         return reasons.OOM_KILLED.found(pod=pod.name, restarts=max(1, pod.restarts))
     quote = quoted(end.message or end.reason)
+    if end.exit_code == DEVICE_LOST:
+        return reasons.GPU_DEVICE_LOST.found(pod=pod.name, node=pod.node, quote=quote)
     reason = _meaning(end.message) or reasons.CRASH_LOOP
     return reason.found(pod=pod.name, node=pod.node, code=end.exit_code, quote=quote)
 

@@ -77,6 +77,12 @@ CLAIM_GIVEN_UP = Reason(
     "gone.",
     phase="WaitingForCapacity",
 )
+CLAIM_REPLACED = Reason(
+    word=conditions.NODE_CLAIM_NOT_READY,
+    sentence="NodeClaim {claim} is given back, since {why}. Another is asked for when it is gone, "
+    "this once.",
+    phase="ReplacingNode",
+)
 CLAIMS_IN_THE_WAY = Reason(
     word=conditions.NODE_CLAIM_NOT_READY,
     sentence="NodeClaims beyond the {wanted} wanted have to go first: {claims}.",
@@ -120,8 +126,29 @@ GPU_NOT_YET_VISIBLE = Reason(
 GPU_NOT_VISIBLE = Reason(
     word="GPUNotVisible",
     sentence="Node {node} has been Ready since {since} and shows {gpus} of {wanted} "
-    "{resource}. Look at the driver and the device plugin on it: "
+    "nvidia.com/gpu. Look at the driver and the device plugin on it: "
     "kubectl get pods -A --field-selector spec.nodeName={node}.",
+    phase="WaitingForGPU",
+    failed=True,
+)
+GPU_STAYS_AWAY = Reason(
+    word="GPUNotVisible",
+    sentence="Not enough Nodes are ready: {why}. The machine was replaced once already: look at "
+    "the driver and the device plugin on it, then delete NodeClaim {claim} for another.",
+    phase="WaitingForGPU",
+    failed=True,
+)
+NODE_STAYS_DOWN = Reason(
+    word=conditions.NODE_NOT_READY,
+    sentence="Not enough Nodes are ready: {why}. It was replaced once already: look at its image "
+    "and its network, then delete NodeClaim {claim} for another.",
+    phase="PreparingNode",
+    failed=True,
+)
+GPU_UNHEALTHY = Reason(
+    word="GPUUnhealthy",
+    sentence="Not enough Nodes are ready: {why}. Look for Xid errors in the kernel log of the "
+    "node; reset or replace it.",
     phase="WaitingForGPU",
     failed=True,
 )
@@ -212,6 +239,12 @@ GPU_DRIVER = Reason(
     "Check the driver on node {node}: its version must be as new as the image's CUDA.",
     phase="StartingServer",
     failed=True,
+)
+GPU_DEVICE_LOST = Reason(
+    word="GPUDeviceLost",
+    sentence="The server in pod {pod} lost the GPU of node {node} (exit code 71): {quote}. "
+    "It is started again.",
+    phase="StartingServer",
 )
 DISK_FULL = Reason(
     word="DiskFull",

@@ -1,6 +1,6 @@
 """Situations in which the machines are not there yet."""
 
-from workspace_operator.api import NodeAttempt
+from workspace_operator.api import GpuFailure, NodeAttempt
 from workspace_operator.objects.metadata import claim_name
 
 from tests.builders import (
@@ -13,6 +13,10 @@ from tests.builders import (
 from tests.builders.situations.row import Row
 
 BYO_NODE = {"apps": "mistral"}
+REPLACED = NodeAttempt(
+    ordinal=0, attempt=1, claim=claim_name(OWNER, 0, 0), given_back=("ws-before",), time=at(0)
+)
+LOST = tuple(GpuFailure(node="node-1", time=at(when)) for when in (-200, 0, 290))
 
 ROWS = [
     Row(
@@ -143,13 +147,74 @@ ROWS = [
         conditions={"NodeClaimReady": "False", "NodesReady": "False"},
     ),
     Row(
-        name="GPU not visible for more than ten minutes",
+        name="GPU not visible for more than ten minutes: another machine, once",
         reason="GPUNotVisible",
-        says="Look at the driver and the device plugin",
+        says="is given back, since node node-1 has been Ready since 2026-03-01T09:53:20Z and shows",
+        phase="ReplacingNode",
+        claims=(claim(steps=2, obstacle=("ResourceNotRegistered", "nvidia.com/gpu")),),
+        nodes=(node(gpus=0, since=-400),),
+    ),
+    Row(
+        name="GPU not visible on the second machine either",
+        reason="GPUNotVisible",
+        says="was replaced once already: look at the driver and the device plugin",
         phase="WaitingForGPU",
         failed=True,
         claims=(claim(steps=2, obstacle=("ResourceNotRegistered", "nvidia.com/gpu")),),
         nodes=(node(gpus=0, since=-400),),
+        attempts=(REPLACED,),
+    ),
+    Row(
+        name="brought node shows no GPU for more than ten minutes",
+        reason="GPUNotVisible",
+        says="Look at the driver and the device plugin",
+        phase="WaitingForGPU",
+        failed=True,
+        claims=(),
+        nodes=(node(gpus=0, since=-400, labels=BYO_NODE),),
+        settings=BYO,
+    ),
+    Row(
+        name="node is down for more than five minutes: another machine, once",
+        reason="NodeNotReady",
+        says="is given back, since node node-1 has not been Ready since 2026-03-01T09:59:59Z: kube",
+        phase="ReplacingNode",
+        nodes=(node(ready=False, since=-1),),
+    ),
+    Row(
+        name="the node of a dying claim is down",
+        reason="NodeNotReady",
+        says="is given back",
+        phase="ReplacingNode",
+        claims=(claim(deleting=True),),
+        nodes=(node(ready=False, since=-1),),
+    ),
+    Row(
+        name="the second machine is down as well",
+        reason="NodeNotReady",
+        says="It was replaced once already",
+        phase="PreparingNode",
+        failed=True,
+        nodes=(node(ready=False, since=-1),),
+        attempts=(REPLACED,),
+    ),
+    Row(
+        name="the GPU fails again and again: another machine, once",
+        reason="GPUUnhealthy",
+        says="is given back, since the GPU of node node-1 was lost 3 times within 15 minutes",
+        phase="ReplacingNode",
+        gpu_failures=LOST,
+    ),
+    Row(
+        name="the GPU of a brought node fails again and again",
+        reason="GPUUnhealthy",
+        says="Look for Xid errors",
+        phase="WaitingForGPU",
+        failed=True,
+        claims=(),
+        nodes=(node(labels=BYO_NODE),),
+        gpu_failures=LOST,
+        settings=BYO,
     ),
     Row(
         name="node is not ready",

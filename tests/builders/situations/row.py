@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from workspace_operator.api import NodeAttempt, Workspace, WorkspaceStatus
+from workspace_operator.api import GpuFailure, NodeAttempt, Workspace, WorkspaceStatus
 from workspace_operator.settings import Settings
 from workspace_operator.snapshot import ModelAnswer, Snapshot
 from workspace_operator.status import report
@@ -47,6 +47,7 @@ class Row:
     answers: dict[str, ModelAnswer] = field(default_factory=dict)
     deployment: Manifest | None = None
     attempts: tuple[NodeAttempt, ...] = ()
+    gpu_failures: tuple[GpuFailure, ...] = ()
     settings: Settings = SETTINGS
     facts: dict[str, Any] = field(default_factory=dict)
     fault: str = ""
@@ -67,7 +68,9 @@ def world(row: Row) -> Snapshot:
 
 
 def told(row: Row) -> tuple[Workspace, WorkspaceStatus]:
-    made = workspace(WorkspaceStatus(node_attempts=row.attempts), **row.facts)
+    made = workspace(
+        WorkspaceStatus(node_attempts=row.attempts, gpu_failures=row.gpu_failures), **row.facts
+    )
     plan = planned(made, row.settings)
     return made, report(made, plan, world(row), NOW, fault=row.fault)
 

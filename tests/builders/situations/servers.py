@@ -107,6 +107,13 @@ ROWS = [
         pods=(pod(state=running(), last=ended(70, message="the engine died"), restarts=1),),
     ),
     Row(
+        name="the GPU was lost under the server",
+        reason="GPUDeviceLost",
+        says="lost the GPU of node node-1 (exit code 71): Xid 79",
+        phase="StartingServer",
+        pods=crashed("Xid 79", code=71),
+    ),
+    Row(
         name="process is up, server is silent",
         reason="WorkspaceInferenceStatusPending",
         says="server in pod mistral-a is starting",
