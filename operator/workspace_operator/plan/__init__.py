@@ -12,7 +12,7 @@ anything above them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from model_presets.preset import Preset
 
@@ -26,12 +26,14 @@ from workspace_operator.plan.config import (
     InferenceConfig,
     read_config,
 )
+from workspace_operator.plan.fit import check_fit
 from workspace_operator.plan.hardware import (
     BYPASS_ANNOTATION,
     asked_types,
     hardware,
     own_labels,
 )
+from workspace_operator.plan.partition import share
 from workspace_operator.plan.refusal import (
     OFFERED_RUNTIME,
     RUNTIME_ANNOTATION,
@@ -42,7 +44,6 @@ from workspace_operator.plan.server import (
     MODEL_PORT,
     drain_seconds,
     image,
-    longest_context,
     server_arguments,
 )
 from workspace_operator.plan.template import (
@@ -143,16 +144,20 @@ def plan(
     refuse_what_is_not_offered(workspace)
     byo = settings.node_provisioner is NodeProvisioner.BYO
     context = config.values.get(MAX_MODEL_LEN)
+    part = share(workspace, settings)
     machines = hardware(workspace, preset, settings, context)
+    if part is not None:
+        machines = replace(machines, gpu=part.gpu, gpus=part.count)
     fit = memory_fit(preset, machines.gpu, machines.gpus, settings.cloud, context)
     if BYPASS_ANNOTATION not in workspace.annotations:
-        _check_fit(workspace, preset, fit, config)
+        check_fit(workspace, preset, fit, config)
     drain = config.values.get(DRAIN_SECONDS, drain_seconds(preset, machines.gpu, machines.gpus))
     return Plan(
         preset=preset,
         provisioner=settings.node_provisioner,
         node_count=workspace.resource.count,
         gpus_per_node=machines.gpus,
+        gpu_resource=part.resource if part else GPU_RESOURCE,
         instance_type=workspace.resource.instance_type,
         candidates=machines.candidates,
         in_order=machines.in_order,
@@ -186,7 +191,9 @@ def plan_template(workspace: Workspace, settings: Settings) -> Plan:
             "inference.template needs; name the machine to buy",
         )
     counts = [machine.gpu_count for machine in map(find, listed) if machine is not None]
-    resource, gpus = asked_gpus(template) or (GPU_RESOURCE, min(counts, default=1))
+    part = share(workspace, settings)
+    default = (part.resource, part.count) if part else (GPU_RESOURCE, min(counts, default=1))
+    resource, gpus = asked_gpus(template) or default
     kaito = settings.cloud is Cloud.AZURE
     port = served_port(template, MODEL_PORT)
     notes = ["inference.config has no effect on inference.template"] if _tuned(workspace) else []
@@ -212,40 +219,6 @@ def plan_template(workspace: Workspace, settings: Settings) -> Plan:
 
 def _tuned(workspace: Workspace) -> bool:
     return bool(workspace.inference and workspace.inference.config)
-
-
-def _check_fit(
-    workspace: Workspace, preset: Preset, fit: MemoryFit, config: InferenceConfig
-) -> None:
-    """Refuse a model that does not fit, and a context that does not fit beside it."""
-    longest = longest_context(preset, fit)
-    context = config.values.get(MAX_MODEL_LEN)
-    too_long = context is not None and longest is not None and context > longest
-    if context is not None and (too_long or fit.fits is False):
-        less = f"; or write at most {longest}" if longest else ""
-        sentence = f"{config.where(MAX_MODEL_LEN)} does not fit: {fit.sentence}{less}"
-        raise PlanError("ConfigDoesNotFit", sentence)
-    if fit.fits is False:
-        raise PlanError(
-            "MemoryDoesNotFit", f"{_where(workspace)}: {fit.sentence}. {_remedy(workspace)}"
-        )
-
-
-def _where(workspace: Workspace) -> str:
-    """Name the place that says which machine is wanted."""
-    if TYPES_ANNOTATION in workspace.annotations:
-        return f"annotation {TYPES_ANNOTATION} {workspace.annotations[TYPES_ANNOTATION]}"
-    return f"resource.instanceType {workspace.resource.instance_type}"
-
-
-def _remedy(workspace: Workspace) -> str:
-    """Say how a machine that does not do is replaced by another."""
-    if TYPES_ANNOTATION in workspace.annotations:
-        return "Nothing was bought; correct the annotation"
-    return (
-        "Nothing was bought; the type cannot be changed, so delete this Workspace and apply one "
-        "with another type"
-    )
 
 
 def _notes(workspace: Workspace, left_out: tuple[str, ...], *, byo: bool) -> tuple[str, ...]:

@@ -53,9 +53,3 @@ def refuse_what_is_not_offered(workspace: Workspace) -> None:
             f"inference.adapters: {len(inference.adapters)} given, and this version loads none; "
             "merge them into the weights, or remove the field",
         )
-    if workspace.resource.partition is not None:
-        raise PlanError(
-            "PartitionNotOffered",
-            f"resource.partition: mode {workspace.resource.partition.mode} is not offered; "
-            "remove it, and the model takes whole GPUs",
-        )

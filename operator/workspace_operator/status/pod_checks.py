@@ -38,6 +38,11 @@ IMAGE_ERRORS = frozenset(
 START_ERRORS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
 )
+# The operator may read no Secret, so the kubelet is the one who knows.
+# Source: kubernetes/kubernetes, pkg/kubelet/kubelet_pods.go, makeEnvironmentVariables, at v1.35.
+_MISSING_SECRET = re.compile(
+    r'secrets? "(?P<name>[^"]+)" not found|couldn\'t find key \S+ in Secret [^/\s]+/(?P<owner>\S+)'
+)
 KILLED = 137  # 128 + SIGKILL
 
 # What a dying server's last words mean, the most telling first.
@@ -115,6 +120,13 @@ def _image(evidence: Evidence, pod: Pod) -> Finding | None:
         return reasons.IMAGE_PULL_ERROR.found(quote=quote, **facts)
     if pod.waiting_reason in START_ERRORS:
         quote = quoted(pod.waiting_message or pod.waiting_reason)
+        missing = _MISSING_SECRET.search(pod.waiting_message)
+        if missing is not None:
+            named = {
+                "secret": missing["name"] or missing["owner"],
+                "namespace": evidence.workspace.namespace,
+            }
+            return reasons.SECRET_MISSING.found(pod=pod.name, quote=quote, **named)
         return reasons.START_ERROR.found(pod=pod.name, quote=quote)
     return None if pod.image_pulled else reasons.PULLING_IMAGE.found(**facts)
 

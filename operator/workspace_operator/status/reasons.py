@@ -194,6 +194,14 @@ START_ERROR = Reason(
     phase="StartingServer",
     failed=True,
 )
+SECRET_MISSING = Reason(
+    word="SecretMissing",
+    sentence="Pod {pod} waits for a Secret: {quote}. Create it in namespace {namespace}; the token "
+    "of the model hub stands under the key HF_TOKEN: kubectl create secret generic {secret} "
+    "--namespace {namespace} --from-literal=HF_TOKEN=TOKEN. The pod then starts by itself.",
+    phase="StartingServer",
+    failed=True,
+)
 EVICTED = Reason(
     word=conditions.POD_EVICTED,
     sentence="Pod {pod} was evicted from node {node}: {quote}.",

@@ -72,11 +72,33 @@ ROWS = [
     ),
     Row(
         name="a Secret is missing",
-        reason="ContainerStartError",
-        says='cannot start its container: secret "hub" not found',
+        reason="SecretMissing",
+        says='waits for a Secret: secret "hub" not found. Create it in namespace team',
         phase="StartingServer",
         failed=True,
         pods=(pod(state=waiting("CreateContainerConfigError", 'secret "hub" not found')),),
+    ),
+    Row(
+        name="a Secret has no token",
+        reason="SecretMissing",
+        says="kubectl create secret generic hub --namespace team --from-literal=HF_TOKEN=TOKEN",
+        phase="StartingServer",
+        failed=True,
+        pods=(
+            pod(
+                state=waiting(
+                    "CreateContainerConfigError", "couldn't find key HF_TOKEN in Secret team/hub"
+                )
+            ),
+        ),
+    ),
+    Row(
+        name="the container cannot be made",
+        reason="ContainerStartError",
+        says='cannot start its container: configmap "x" not found',
+        phase="StartingServer",
+        failed=True,
+        pods=(pod(state=waiting("CreateContainerConfigError", 'configmap "x" not found')),),
     ),
     Row(
         name="evicted for disk",
