@@ -54,7 +54,7 @@ generate: $(STAMP) ## Write what follows from the source: CRD, policies, chart R
 	$(PY) -m workspace_operator.status.reference > docs/conditions.md
 
 test: lint cluster-binaries ## All that a merge requires
-	$(PY) -m pytest -m "not e2e and not gpu"
+	$(PY) -m pytest -m "not e2e and not gpu and not large"
 
 $(SCAN)/.installed: requirements/scan.lock $(STAMP)
 	@test -x $(SCAN)/bin/python || python3 -m venv $(SCAN)

@@ -34,13 +34,26 @@ def install(plane: ControlPlane, *values: str) -> dict[str, str]:
 
     The operator's own Deployment is left out: the process below stands for its pod.
     """
-    settings = [part for value in values for part in ("--set", value)]
-    rendered = plane.helm("template", RELEASE, str(CHART), "-n", NAMESPACE, *settings).stdout
-    manifests = [each for each in yaml.safe_load_all(rendered) if each]
+    manifests = _rendered(plane, *values)
     if plane.kubectl("get", "namespace", NAMESPACE, check=False).returncode:
         plane.create_namespace(NAMESPACE)
+    plane.apply([each for each in manifests if each["kind"] != "Deployment"])
+    return _environment(manifests)
+
+
+def environment_of_chart(plane: ControlPlane, *values: str) -> dict[str, str]:
+    """Return the environment that the chart gives to the operator, and apply nothing."""
+    return _environment(_rendered(plane, *values))
+
+
+def _rendered(plane: ControlPlane, *values: str) -> list[dict[str, Any]]:
+    settings = [part for value in values for part in ("--set", value)]
+    rendered = plane.helm("template", RELEASE, str(CHART), "-n", NAMESPACE, *settings).stdout
+    return [each for each in yaml.safe_load_all(rendered) if each]
+
+
+def _environment(manifests: list[dict[str, Any]]) -> dict[str, str]:
     deployment = next(each for each in manifests if each["kind"] == "Deployment")
-    plane.apply([each for each in manifests if each is not deployment])
     container = deployment["spec"]["template"]["spec"]["containers"][0]
     return {each["name"]: each["value"] for each in container["env"] if "value" in each}
 
