@@ -20,13 +20,13 @@ MAX_NOTE_BYTES = 1024
 
 def phase_event(
     body: Mapping[str, Any],
-    before: WorkspaceStatus,
+    phase_before: str | None,
     after: WorkspaceStatus,
     now: datetime,
     instance: str,
 ) -> Manifest | None:
     """Return the event for the phase that a Workspace has just entered, or None."""
-    if after.phase is None or after.phase == before.phase:
+    if after.phase is None or after.phase == phase_before:
         return None
     metadata = body["metadata"]
     return {

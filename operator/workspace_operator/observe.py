@@ -53,22 +53,19 @@ class Observer:
             owner: Whose objects to look for.
             status: What was reported last; it remembers the names of claims.
             workspace: Its parsed form, or None where it cannot be read or is on its way out; then
-                neither nodes nor answers are asked for.
+                neither nodes nor pods are asked for.
 
         """
-        (
-            (claims, nodes),
-            deployment,
-            service,
-            network_policy,
-            (pods, answers),
-        ) = await asyncio.gather(
+        (claims, nodes), deployment, service, network_policy = await asyncio.gather(
             self._claims_and_nodes(owner, status, workspace),
             self.cluster.find(DEPLOYMENT, owner.name, owner.namespace),
             self.cluster.find(SERVICE, owner.name, owner.namespace),
             self.cluster.find(NETWORK_POLICY, policy_name(owner.name), owner.namespace),
-            self._pods_and_answers(owner, workspace),
         )
+        pods: list[Manifest] = []
+        answers: dict[str, ModelAnswer] = {}
+        if workspace is not None and deployment is not None:
+            pods, answers = await self._pods_and_answers(owner, workspace)
         return Snapshot.parse(
             node_claims=claims,
             nodes=nodes,
@@ -132,12 +129,20 @@ class Observer:
         return [manifest for manifest in found if manifest is not None]
 
     async def _pods_and_answers(
-        self, owner: Identity, workspace: Workspace | None
+        self, owner: Identity, workspace: Workspace
     ) -> tuple[list[Manifest], dict[str, ModelAnswer]]:
+        """
+        Find the pods, and ask each.
+
+        From the API server's cache, since nothing is bought or deleted because of a pod, and what
+        counts of it is what it answers. A pod that is missing here wakes the next pass.
+        """
         labels = f"{WORKSPACE_LABEL}={owner.name}"
-        manifests = await self.cluster.list(POD, namespace=owner.namespace, labels=labels)
-        pods = [Pod.parse(manifest) for manifest in manifests] if workspace else []
-        inference = workspace.inference if workspace else None
+        manifests = await self.cluster.list(
+            POD, namespace=owner.namespace, labels=labels, fresh=False
+        )
+        pods = [Pod.parse(manifest) for manifest in manifests]
+        inference = workspace.inference
         own_server = inference is None or inference.template is None
         if self.settings.probe is Probe.READINESS or not own_server:
             return manifests, by_readiness(pods)

@@ -14,6 +14,7 @@ pass that finds nothing to change writes nothing. The finalizer stands before th
 since no owner reference can hold a cluster-scoped object, and it goes after the last.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from datetime import UTC, datetime
 from model_presets.catalog import Catalog, UnknownPreset
 from model_presets.preset import Preset
 
-from workspace_operator.api import FINALIZER, InvalidSpec, Workspace, parse
+from workspace_operator.api import FINALIZER, InvalidSpec, Workspace, WorkspaceStatus, parse
 from workspace_operator.api.parse import parse_status
 from workspace_operator.changes import (
     Changes,
@@ -32,7 +33,7 @@ from workspace_operator.changes import (
     live_object,
     may_release,
 )
-from workspace_operator.cluster import Cluster, Forbidden, Gone, Invalid, Manifest
+from workspace_operator.cluster import Cluster, Conflict, Forbidden, Gone, Invalid, Manifest
 from workspace_operator.cluster.kinds import KINDS, NODE_CLAIM, WORKSPACE
 from workspace_operator.metrics import Metrics
 from workspace_operator.objects import desired_objects
@@ -49,17 +50,19 @@ from workspace_operator.plan import (
     refuse_what_is_not_offered,
 )
 from workspace_operator.reporter import Reporter
-from workspace_operator.settings import Settings
+from workspace_operator.settings import NodeProvisioner, Settings
 from workspace_operator.settled import Settled
 from workspace_operator.snapshot import Snapshot
 from workspace_operator.status import Outcome, report, report_invalid, requeue_after_seconds
 from workspace_operator.template_trial import TemplateTrial
-from workspace_operator.wake import Key, owner_uid
+from workspace_operator.wake import Key, Newborns, owner_uid
 
 logger = logging.getLogger(__name__)
 
 # Deletions of claims arrive as events; this is for the one that is lost.
 DELETION_POLL_SECONDS = 5.0
+# The first pass only asks for machines; the next comes with the cloud's answer, or then.
+FIRST_LOOK_SECONDS = 1.0
 
 Refusal = Forbidden | Gone | Invalid
 
@@ -80,6 +83,7 @@ class Reconciler:
     trial: TemplateTrial
     reporter: Reporter
     metrics: Metrics
+    newborns: Newborns
     settled: Settled = field(default_factory=Settled)
     clock: Callable[[], datetime] = utc_now
 
@@ -103,36 +107,59 @@ class Reconciler:
             self.metrics.pass_seconds.observe(time.monotonic() - began)
 
     async def _pass(self, key: Key) -> float | None:
+        born = self.newborns.take(key)
+        if born is not None:
+            try:
+                return await self._look_at(key, born, newborn=True)
+            except Conflict:
+                logger.info("not as it was seen", extra={"key": str(key)})
         body = await self.cluster.find(WORKSPACE, key.name, key.namespace)
         if body is None:
             await self._collect_orphans(key)
             return None
+        return await self._look_at(key, body)
+
+    async def _look_at(self, key: Key, body: Manifest, *, newborn: bool = False) -> float | None:
         if body["metadata"].get("deletionTimestamp"):
             return await self._let_go(key, body)
         try:
-            workspace = parse(body)
+            workspace = parse(self.reporter.with_untold(key, body))
         except InvalidSpec as problem:
-            await self._explain(key, body, problem)
+            self._explain(key, body, problem)
             return None
-        return await self._bring_closer(key, body, workspace)
+        at_once = newborn and self.settings.node_provisioner is NodeProvisioner.KARPENTER
+        return await self._bring_closer(key, body, workspace, at_once=at_once)
 
-    async def _bring_closer(self, key: Key, body: Manifest, workspace: Workspace) -> float:
+    async def _bring_closer(
+        self, key: Key, body: Manifest, workspace: Workspace, *, at_once: bool
+    ) -> float:
+        """
+        Make what is missing.
+
+        A newborn gets its machines `at_once`, since minutes start to count with the claim: nothing
+        is read, for nothing can be there, and the rest is left to the next pass. Should there be a
+        claim of ours in spite of that, it has the same name, and is not made twice.
+        """
         now = self.clock()
         outcome = self._decide(workspace, await self.observer.config(workspace))
-        owner = _identity(body)
-        snapshot = await self.observer.observe(owner, workspace.status, workspace)
+        snapshot = Snapshot()
+        if not at_once:
+            snapshot = await self.observer.observe(_identity(body), workspace.status, workspace)
         if isinstance(outcome, Plan) and outcome.preset is None:
             outcome = await self.trial.judge(workspace, outcome, snapshot.deployment)
         refusal = None
         if isinstance(outcome, Plan):
             wanted = desired_objects(workspace, outcome, snapshot, self.settings, now)
+            if at_once:
+                wanted = tuple(each for each in wanted if each["kind"] == NODE_CLAIM.kind)
             todo = changes(workspace, outcome, wanted, snapshot, now)
             refusal = await self._write(body, todo, snapshot)
         status = report(workspace, outcome, snapshot, now, fault=refusal.message if refusal else "")
-        await self.reporter.write(key, body, status)
+        self.reporter.note(key, body, status)
         if refusal is not None:
             raise refusal
-        return requeue_after_seconds(status, now, self.settings)
+        seconds = requeue_after_seconds(status, now, self.settings)
+        return min(FIRST_LOOK_SECONDS, seconds) if at_once else seconds
 
     def _decide(self, workspace: Workspace, config_map: Manifest | None) -> Outcome:
         """Plan, or say why there is no plan."""
@@ -163,8 +190,9 @@ class Reconciler:
                 held = await self.cluster.set_finalizers(body, (*_finalizers(body), FINALIZER))
                 body["metadata"] = held["metadata"]
             for manifest in todo.apply:
-                answer = await self.cluster.apply(manifest)
-                self.settled.note(live_object(manifest, snapshot), manifest, answer)
+                answer = await self._put(manifest)
+                if answer is not None:
+                    self.settled.note(live_object(manifest, snapshot), manifest, answer)
             for gone in todo.delete:
                 kind = KINDS[gone.api_version, gone.kind]
                 await self.cluster.delete(kind, gone.name, gone.namespace, gone.uid)
@@ -181,19 +209,27 @@ class Reconciler:
         )
         return replace(todo, apply=apply)
 
-    async def _explain(self, key: Key, body: Manifest, problem: InvalidSpec) -> None:
+    async def _put(self, manifest: Manifest) -> Manifest | None:
+        """Write an object; a claim is only ever made, since nothing of it may change later."""
+        if manifest["kind"] != NODE_CLAIM.kind:
+            return await self.cluster.apply(manifest)
+        with contextlib.suppress(Conflict):  # it is there: the next pass reads it
+            return await self.cluster.create(manifest)
+        return None
+
+    def _explain(self, key: Key, body: Manifest, problem: InvalidSpec) -> None:
         """Tell what is wrong with the manifest; what runs is left alone until it is corrected."""
-        before = parse_status(body.get("status"))
+        before = self._told(key, body)
         generation = body["metadata"].get("generation", 0)
         status = report_invalid(problem, generation, before, self.clock())
-        await self.reporter.write(key, body, status)
+        self.reporter.note(key, body, status)
 
     async def _let_go(self, key: Key, body: Manifest) -> float | None:
         """Delete what the Workspace has, and release it when its machines are gone."""
         owner = _identity(body)
         if FINALIZER not in _finalizers(body):
             return None
-        snapshot = await self.observer.observe(owner, parse_status(body.get("status")), None)
+        snapshot = await self.observer.observe(owner, self._told(key, body), None)
         refusal = await self._write(body, deletion_changes(owner, snapshot), snapshot)
         if refusal is not None:
             raise refusal
@@ -207,18 +243,23 @@ class Reconciler:
 
     async def _report_deletion(self, key: Key, body: Manifest, snapshot: Snapshot) -> None:
         try:
-            workspace = parse(body)
+            workspace = parse(self.reporter.with_untold(key, body))
         except InvalidSpec:
             return
         outcome = self._decide(workspace, await self.observer.config(workspace))
-        await self.reporter.write(key, body, report(workspace, outcome, snapshot, self.clock()))
+        self.reporter.note(key, body, report(workspace, outcome, snapshot, self.clock()))
+
+    def _told(self, key: Key, body: Manifest) -> WorkspaceStatus:
+        return parse_status(self.reporter.with_untold(key, body).get("status"))
 
     async def _collect_orphans(self, key: Key) -> None:
         """Delete the machines of a Workspace that is gone: nobody else would."""
         self.reporter.forget(key)
         try:
+            # From the API server's cache: the finalizer goes after the last claim, so there is one
+            # only where somebody took it away, and the sweep finds what the cache does not know.
             claims = await self.cluster.list(
-                NODE_CLAIM, labels=claim_selector(key.namespace, key.name)
+                NODE_CLAIM, labels=claim_selector(key.namespace, key.name), fresh=False
             )
         except Gone:
             return

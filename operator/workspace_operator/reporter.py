@@ -1,18 +1,25 @@
 """
 Publish what was found out about a Workspace: its status, an event per new phase, the metrics.
 
-A status equal to the stored one is not written, so a pass without news makes no write at all. The
+A status equal to the stored one is not written, so a pass without news makes no write at all. One
+that differs is kept until the queue has time for it, and the next pass may replace it: what stands
+in the cluster is then a little late, never false, and many small steps cost one write. Until it is
+written it counts as told, since it also remembers which machines were asked for.
+
+Invariant: what is untold is lost with the process and worked out again by the next pass. The
 manifest carries the uid: a status never lands on another life of the Workspace.
 """
 
+import asyncio
+import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from workspace_operator.api import WorkspaceStatus
 from workspace_operator.api.parse import parse_status
-from workspace_operator.cluster import Cluster, ClusterError, Gone, Manifest
+from workspace_operator.cluster import Cluster, ClusterError, Conflict, Gone, Manifest
 from workspace_operator.events import phase_event
 from workspace_operator.metrics import Metrics
 from workspace_operator.wake import Key
@@ -21,57 +28,112 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """
+    Hold what is to be told about one life of a Workspace; small, since there may be thousands.
+
+    Attributes:
+        body: The Workspace without spec and status, to address it.
+        status: The new status as JSON.
+        phase_before: The phase that users see now.
+
+    """
+
+    body: Manifest
+    status: bytes
+    phase_before: str | None
+
+    @property
+    def uid(self) -> str:
+        """Name the life."""
+        return str(self.body["metadata"]["uid"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reporter:
-    """Write what changed, once."""
+    """Keep what changed, and write it once when asked to."""
 
     cluster: Cluster
     metrics: Metrics
     instance: str
     clock: Callable[[], datetime]
+    _untold: dict[Key, Report] = field(default_factory=dict)
 
-    async def write(self, key: Key, body: Manifest, status: WorkspaceStatus) -> None:
-        """
-        Publish a status where it differs from the stored one.
+    def with_untold(self, key: Key, body: Manifest) -> Manifest:
+        """Return the Workspace with the status that it is about to have."""
+        report = self._untold.get(key)
+        if report is None or report.uid != body["metadata"]["uid"]:
+            return body
+        return {**body, "status": json.loads(report.status)}
 
-        Raises:
-            ClusterError: The API server refused it; the next pass tries again.
-
-        """
+    def note(self, key: Key, body: Manifest, status: WorkspaceStatus) -> None:
+        """Keep a status, to be told where it differs from the one that `body` was read with."""
         self.metrics.show_phase(key, status.phase or "Unknown")
         startup = status.startup.model_dump(exclude_none=True) if status.startup else {}
         self.metrics.show_startup(key, startup)
-        before = parse_status(body.get("status"))
+        stored = parse_status(body.get("status"))
         manifest = status.to_manifest()
-        if manifest == before.to_manifest():
+        if manifest == stored.to_manifest():
+            self._untold.pop(key, None)
             return
         metadata = body["metadata"]
-        try:
-            await self.cluster.apply_status(
-                {
-                    "apiVersion": body["apiVersion"],
-                    "kind": body["kind"],
-                    "metadata": {each: metadata[each] for each in ("name", "namespace", "uid")},
-                    "status": manifest,
-                }
-            )
-        except Gone:
+        self._untold[key] = Report(
+            body={
+                "apiVersion": body["apiVersion"],
+                "kind": body["kind"],
+                "metadata": {each: metadata[each] for each in ("name", "namespace", "uid")},
+            },
+            status=json.dumps(manifest, separators=(",", ":")).encode(),
+            phase_before=stored.phase,
+        )
+
+    def has_news(self, key: Key) -> bool:
+        """Say whether something is to be told."""
+        return key in self._untold
+
+    async def tell(self, key: Key) -> None:
+        """
+        Write what is to be told about a Workspace.
+
+        Raises:
+            ClusterError: The API server refused it; it is kept, and the next pass starts from it.
+
+        """
+        report = self._untold.get(key)
+        if report is None:
             return
-        if status.phase != before.phase:
-            logger.info("phase", extra={"key": str(key), "phase": status.phase})
-        await self._announce(body, before, status)
+        status = json.loads(report.status)
+        try:
+            await self.cluster.apply_status({**report.body, "status": status})
+        except (Conflict, Gone):  # another life of the Workspace, or none
+            del self._untold[key]
+            return
+        del self._untold[key]
+        if status.get("phase") != report.phase_before:
+            logger.info("phase", extra={"key": str(key), "phase": status.get("phase")})
+            await self._announce(report, parse_status(status))
+
+    async def tell_all(self, seconds: float) -> None:
+        """Write everything that is untold, as far as that can be done in some seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*map(self.tell, tuple(self._untold)), return_exceptions=True)
+        except TimeoutError:
+            pass
+        if self._untold:
+            logger.warning("left untold", extra={"workspaces": len(self._untold)})
 
     def forget(self, key: Key) -> None:
         """Take a Workspace that is gone out of the metrics."""
+        self._untold.pop(key, None)
         self.metrics.show_phase(key, None)
 
-    async def _announce(
-        self, body: Manifest, before: WorkspaceStatus, after: WorkspaceStatus
-    ) -> None:
+    async def _announce(self, report: Report, status: WorkspaceStatus) -> None:
         """Post the event; one that cannot be posted is not worth a failed pass."""
-        event = phase_event(body, before, after, self.clock(), self.instance)
+        event = phase_event(report.body, report.phase_before, status, self.clock(), self.instance)
         if event is None:
             return
         try:
             await self.cluster.create(event)
         except ClusterError as error:
-            logger.warning("event not posted", extra={"reason": after.phase, "error": str(error)})
+            logger.warning("event not posted", extra={"reason": status.phase, "error": str(error)})

@@ -39,7 +39,7 @@ from workspace_operator.reporter import Reporter
 from workspace_operator.settings import Settings
 from workspace_operator.sweep import Sweep
 from workspace_operator.template_trial import TemplateTrial
-from workspace_operator.wake import Key, Wake
+from workspace_operator.wake import Key, Newborns, Wake
 from workspace_operator.web import Health, serve
 from workspace_operator.work_queue import WorkQueue
 
@@ -47,6 +47,7 @@ logger = logging.getLogger(__name__)
 
 WORKERS = 16
 FORBIDDEN_PAUSE_SECONDS = 30.0
+TELL_ALL_SECONDS = 2.0  # what is left untold then is worked out again by the next process
 
 
 class BadStart(Exception):
@@ -61,6 +62,7 @@ class Parts:
     lease: Lease
     probe: ModelProbe
     queue: WorkQueue[Key]
+    reporter: Reporter
     sweep: Sweep
     wake: Wake
 
@@ -113,23 +115,23 @@ def _assemble(
         identity=new_identity(settings.pod_name),
     )
     guard = lease.check if settings.leader_election else _always
-    echoes, last_words = Echoes(), LastWords()
+    echoes, last_words, newborns = Echoes(), LastWords(), Newborns()
     cluster = ApiServer(
         connection, guard=guard, count_write=metrics.count_write, on_written=echoes.wrote
     )
     probe = ModelProbe(interval_seconds=settings.probe_interval_seconds)
+    reporter = Reporter(cluster=cluster, metrics=metrics, instance=settings.pod_name, clock=utc_now)
     reconciler = Reconciler(
         cluster=cluster,
         catalog=catalog,
         settings=settings,
         observer=Observer(cluster=cluster, settings=settings, probe=probe, last_words=last_words),
         trial=TemplateTrial(cluster=cluster, settings=settings),
-        reporter=Reporter(
-            cluster=cluster, metrics=metrics, instance=settings.pod_name, clock=utc_now
-        ),
+        reporter=reporter,
         metrics=metrics,
+        newborns=newborns,
     )
-    queue = WorkQueue(reconciler, workers=WORKERS, least_pause=_least_pause)
+    queue = WorkQueue(reconciler, workers=WORKERS, least_pause=_least_pause, telling=reporter)
     metrics.queue_depth.set_function(lambda: len(queue))
     metrics.open_breakers.set_function(lambda: queue.open_breakers)
     metrics.lease_held.set_function(lambda: lease.is_held)
@@ -139,13 +141,14 @@ def _assemble(
         lease=lease,
         probe=probe,
         queue=queue,
+        reporter=reporter,
         sweep=Sweep(
             cluster=cluster,
             add=queue.add,
             on_answer=health.beat_list,
             show_claims=metrics.show_claims,
         ),
-        wake=Wake(queue.add, last_words, echoes),
+        wake=Wake(queue.add, last_words, echoes, newborns),
     )
 
 
@@ -163,6 +166,8 @@ async def _lead(settings: Settings, parts: Parts, stop: asyncio.Event) -> None:
     except ExceptionGroup as several:
         raise several.exceptions[0] from None
     finally:
+        if parts.lease.is_held:
+            await parts.reporter.tell_all(TELL_ALL_SECONDS)
         await parts.lease.release()
 
 

@@ -57,12 +57,39 @@ def owner_uid(claim: Manifest) -> str | None:
 
 
 @dataclass(slots=True)
+class Newborns:
+    """
+    Hold Workspaces as events have shown them that nobody has taken in hand yet.
+
+    Such a one has neither a finalizer nor a status, so nothing of it exists that could be read. The
+    first write, which carries the version that was seen, is refused if it is not like that any
+    more.
+    """
+
+    _seen: dict[Key, Manifest] = field(default_factory=dict)
+
+    def see(self, key: Key, body: Manifest, *, deleted: bool) -> None:
+        """Keep the Workspace if it is one."""
+        metadata = section(body, "metadata")
+        begun = metadata.get("finalizers") or metadata.get("deletionTimestamp")
+        if deleted or begun or body.get("status"):
+            self._seen.pop(key, None)
+        else:
+            self._seen[key] = body
+
+    def take(self, key: Key) -> Manifest | None:
+        """Return it once."""
+        return self._seen.pop(key, None)
+
+
+@dataclass(slots=True)
 class Wake:
     """Remember just enough of the events to know whom the next one concerns."""
 
     add: Callable[[Key], None]
     last_words: LastWords = field(default_factory=LastWords)
     echoes: Echoes = field(default_factory=Echoes)
+    newborns: Newborns = field(default_factory=Newborns)
     _selectors: dict[Key, dict[str, str]] = field(default_factory=dict)
     _nodes: dict[str, Node] = field(default_factory=dict)
     _claims: OrderedDict[str, Key] = field(default_factory=OrderedDict)
@@ -74,6 +101,7 @@ class Wake:
             self._belongs_to(text(attempt.get("claim") or attempt.get("lastClaim")), key)
         selector = section(body, "resource", "labelSelector")
         self._selectors[key] = strings(selector.get("matchLabels"))
+        self.newborns.see(key, body, deleted=deleted)
         if deleted:
             del self._selectors[key]
         if deleted or not self.echoes.is_ours(body):

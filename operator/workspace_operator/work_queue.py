@@ -5,9 +5,14 @@ Events arrive in bursts and out of order, so an event only says *that* a key is 
 that is added ten times before its turn is looked at once; a key that is added during its own pass
 is looked at once more afterwards.
 
-A pass that raises is tried again after a pause that doubles each time. After `BREAKER_FAILURES` in
-a row the breaker of that key is open: from then on events no longer shorten the pause, so a
-poisoned Workspace costs two passes a minute, however loud it is.
+What a pass has to tell (status, event) may wait while other keys wait for a pass: machines first,
+words later. A later pass of the key replaces what an earlier one did not come to tell. Pass and
+telling of one key never overlap, so a pass always knows what has been told. Nobody waits for ever:
+a telling that is overdue gets every fourth turn.
+
+A pass that raises is tried again after a pause that doubles each time, and so is one whose telling
+raises. After `BREAKER_FAILURES` in a row the breaker of that key is open: from then on events no
+longer shorten the pause, so a poisoned Workspace costs two passes a minute, however loud it is.
 
 Must not know what a key means, nor import the cluster.
 """
@@ -17,9 +22,11 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from enum import Enum, auto
+from typing import Generic, Protocol, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+K_contra = TypeVar("K_contra", bound=Hashable, contravariant=True)
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +35,13 @@ LONGEST_PAUSE_SECONDS = 60.0
 BREAKER_FAILURES = 10
 BREAKER_PAUSE_SECONDS = 30.0
 JITTER = 0.2
+
+# Between two tellings of one key: steps that follow each other more closely are told as one.
+TELL_EVERY_SECONDS = 0.5
+OVERDUE_SECONDS = 2.0
+OVERDUE_TURNS = 4
+MOST_UNTOLD = 500  # each holds a status of some kilobytes; beyond, telling comes first
+MOST_TELLING = 4  # at once, so that a pass never waits behind many
 
 
 def pause_seconds(failures: int, *, at_least: float = 0.0) -> float:
@@ -43,15 +57,43 @@ def spread(seconds: float) -> float:
     return seconds * (1 + random.uniform(0, JITTER))  # noqa: S311 - jitter is no secret
 
 
+class Telling(Protocol[K_contra]):
+    """Be the part of a pass that may wait."""
+
+    def has_news(self, key: K_contra) -> bool:
+        """Say whether the last pass of a key left something to tell."""
+
+    async def tell(self, key: K_contra) -> None:
+        """Tell it; what is raised counts as a failed pass."""
+
+
+class NothingToTell(Generic[K]):
+    """Do everything within the pass."""
+
+    def has_news(self, _key: K) -> bool:
+        """Say that nothing is left."""
+        return False
+
+    async def tell(self, _key: K) -> None:
+        """Tell nothing."""
+
+
+class _Job(Enum):
+    PASS = auto()
+    TELL = auto()
+
+
 @dataclass(slots=True)
 class _Entry:
     """Remember one key between its passes."""
 
     running: bool = False
     again: bool = False
-    queued: bool = False
+    passed: bool = True
     failures: int = 0
+    told_at: float = float("-inf")
     timer: asyncio.TimerHandle | None = None
+    tell_timer: asyncio.TimerHandle | None = None
 
     @property
     def breaker_is_open(self) -> bool:
@@ -59,7 +101,7 @@ class _Entry:
 
     @property
     def is_idle(self) -> bool:
-        return not (self.running or self.queued or self.failures or self.timer)
+        return not (self.running or self.failures or self.timer or self.tell_timer)
 
 
 @dataclass(slots=True)
@@ -71,14 +113,21 @@ class WorkQueue(Generic[K]):
         handle: Does one pass; returns the seconds until the next one, or None to wait for an event.
         workers: How many keys may be in hand at once.
         least_pause: Seconds that an error asks us to wait at least.
+        telling: What a pass leaves to be done when nothing more urgent waits.
 
     """
 
     handle: Callable[[K], Awaitable[float | None]]
     workers: int
     least_pause: Callable[[Exception], float] = field(default=lambda _error: 0.0)
+    telling: Telling[K] = field(default_factory=NothingToTell)
     _entries: dict[K, _Entry] = field(default_factory=dict)
-    _ready: asyncio.Queue[K] = field(default_factory=asyncio.Queue)
+    _ready: dict[K, None] = field(default_factory=dict)  # in order, for a pass
+    _untold: dict[K, float] = field(default_factory=dict)  # in order, with the time since when
+    _group: asyncio.TaskGroup | None = None
+    _in_hand: int = 0
+    _telling_now: int = 0
+    _turns: int = 0
 
     def add(self, key: K) -> None:
         """Look at the key as soon as possible, unless its breaker is open."""
@@ -93,8 +142,8 @@ class WorkQueue(Generic[K]):
         self._set_timer(key, entry, seconds)
 
     def __len__(self) -> int:
-        """Count the keys that wait for a worker."""
-        return self._ready.qsize()
+        """Count the keys that wait for a pass."""
+        return len(self._ready)
 
     @property
     def open_breakers(self) -> int:
@@ -104,39 +153,119 @@ class WorkQueue(Generic[K]):
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for number in range(self.workers):
-                group.create_task(self._work(), name=f"worker {number}")
+            self._group = group
+            try:
+                self._dispatch()
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._group = None
 
-    async def _work(self) -> None:
-        while True:
-            key = await self._ready.get()
-            entry = self._entries[key]
-            entry.queued, entry.running = False, True
-            await self._pass(key, entry)
+    def _dispatch(self) -> None:
+        """Give work to every free hand."""
+        while self._group is not None and self._in_hand < self.workers:
+            found = self._next()
+            if found is None:
+                return
+            self._entries[found[1]].running = True
+            self._in_hand += 1
+            self._telling_now += found[0] is _Job.TELL
+            self._group.create_task(self._work(*found))
+
+    def _next(self) -> tuple[_Job, K] | None:
+        """Choose a key that waits for a pass, or one that only has something to tell."""
+        self._turns += 1
+        if self._may_tell():
+            key = next((each for each in self._untold if not self._entries[each].running), None)
+            if key is not None:
+                del self._untold[key]
+                if key in self._ready:  # its pass has to wait for its telling
+                    del self._ready[key]
+                    self._entries[key].again = True
+                return _Job.TELL, key
+        key = next(iter(self._ready), None)
+        if key is None:
+            return None
+        del self._ready[key]
+        return _Job.PASS, key
+
+    def _may_tell(self) -> bool:
+        if not self._untold or self._telling_now >= MOST_TELLING:
+            return False
+        if not self._ready or len(self._untold) > MOST_UNTOLD:
+            return True
+        oldest = next(iter(self._untold.values()))
+        overdue = asyncio.get_running_loop().time() - oldest > OVERDUE_SECONDS
+        return overdue and self._turns % OVERDUE_TURNS == 0
+
+    async def _work(self, job: _Job, key: K) -> None:
+        entry = self._entries[key]
+        try:
+            if job is _Job.PASS:
+                await self._pass(key, entry)
+            else:
+                await self._tell(key, entry)
+        finally:
             entry.running = False
-            if entry.again:
-                entry.again = False
-                self._enqueue(key, entry)
-            elif entry.is_idle:
-                del self._entries[key]
+            self._in_hand -= 1
+            self._telling_now -= job is _Job.TELL
+        if job is _Job.PASS and self.telling.has_news(key):
+            self._plan_telling(key, entry)
+        if entry.again:
+            entry.again = False
+            self._enqueue(key, entry)
+        elif entry.is_idle and key not in self._untold:
+            del self._entries[key]
+        self._dispatch()
 
     async def _pass(self, key: K, entry: _Entry) -> None:
+        entry.passed = False
         try:
             seconds = await self.handle(key)
-        except Exception as error:
-            entry.failures += 1
-            pause = spread(pause_seconds(entry.failures, at_least=self.least_pause(error)))
-            logger.warning(
-                "pass failed",
-                extra={"key": str(key), "failures": entry.failures, "retry_seconds": pause},
-                exc_info=error,
-            )
-            entry.again = entry.again and not entry.breaker_is_open
-            self._set_timer(key, entry, pause)
+        except Exception as error:  # noqa: BLE001 - no Workspace may end the others
+            self._fail(key, entry, error)
         else:
-            entry.failures = 0
+            entry.passed = True
+            if not self.telling.has_news(key):
+                entry.failures = 0
             if seconds is not None:
                 self._set_timer(key, entry, spread(seconds))
+
+    async def _tell(self, key: K, entry: _Entry) -> None:
+        entry.told_at = asyncio.get_running_loop().time()
+        try:
+            await self.telling.tell(key)
+        except Exception as error:  # noqa: BLE001 - no Workspace may end the others
+            self._fail(key, entry, error)
+        else:
+            if entry.passed:
+                entry.failures = 0
+
+    def _fail(self, key: K, entry: _Entry, error: Exception) -> None:
+        entry.failures += 1
+        pause = spread(pause_seconds(entry.failures, at_least=self.least_pause(error)))
+        logger.warning(
+            "pass failed",
+            extra={"key": str(key), "failures": entry.failures, "retry_seconds": pause},
+            exc_info=error,
+        )
+        entry.again = entry.again and not entry.breaker_is_open
+        self._set_timer(key, entry, pause)
+
+    def _plan_telling(self, key: K, entry: _Entry) -> None:
+        """Let the key wait for its turn to tell what the pass left."""
+        if key in self._untold or entry.tell_timer is not None:
+            return
+        loop = asyncio.get_running_loop()
+        at = entry.told_at + TELL_EVERY_SECONDS
+        if at <= loop.time():
+            self._untold[key] = loop.time()
+        else:
+            entry.tell_timer = loop.call_at(at, self._queue_telling, key, entry)
+
+    def _queue_telling(self, key: K, entry: _Entry) -> None:
+        entry.tell_timer = None
+        self._untold[key] = asyncio.get_running_loop().time()
+        self._dispatch()
 
     def _enqueue(self, key: K, entry: _Entry) -> None:
         if entry.timer is not None:
@@ -144,9 +273,9 @@ class WorkQueue(Generic[K]):
             entry.timer = None
         if entry.running:
             entry.again = True
-        elif not entry.queued:
-            entry.queued = True
-            self._ready.put_nowait(key)
+        else:
+            self._ready[key] = None
+            self._dispatch()
 
     def _set_timer(self, key: K, entry: _Entry, seconds: float) -> None:
         loop = asyncio.get_running_loop()

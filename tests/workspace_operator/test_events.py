@@ -15,7 +15,7 @@ BODY: dict[str, Any] = {
 
 
 def event(before: WorkspaceStatus, after: WorkspaceStatus) -> dict[str, Any] | None:
-    return phase_event(BODY, before, after, NOW, "operator-0")
+    return phase_event(BODY, before.phase, after, NOW, "operator-0")
 
 
 def test_a_new_phase_is_announced_with_its_progress() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from workspace_operator.echoes import Echoes
-from workspace_operator.wake import Key, Wake, key_of, owner_of, owner_uid
+from workspace_operator.wake import Key, Newborns, Wake, key_of, owner_of, owner_uid
 
 MISTRAL = Key("team", "mistral")
 OURS = {"kaito.sh/workspace": "mistral", "kaito.sh/workspacenamespace": "team"}
@@ -191,3 +191,34 @@ def test_only_so_many_claims_are_remembered(monkeypatch: pytest.MonkeyPatch) -> 
     woken.clear()
     wake.claim_spoken_of(spoken_of("ws1"))
     assert woken == []
+
+
+class TestNewborns:
+    @staticmethod
+    def workspace(**extra: object) -> dict[str, object]:
+        return {"metadata": {"name": "mistral", "namespace": "team", **extra}}
+
+    def test_one_that_nobody_has_taken_in_hand_is_given_once(self) -> None:
+        newborns = Newborns()
+        newborns.see(MISTRAL, self.workspace(), deleted=False)
+        assert newborns.take(MISTRAL) == self.workspace()
+        assert newborns.take(MISTRAL) is None
+
+    @pytest.mark.parametrize(
+        "later",
+        [{"finalizers": ["a"]}, {"deletionTimestamp": "2026-11-21T08:30:00Z"}],
+        ids=["held", "leaving"],
+    )
+    def test_one_that_has_begun_or_leaves_is_none(self, later: dict[str, object]) -> None:
+        newborns = Newborns()
+        newborns.see(MISTRAL, self.workspace(), deleted=False)
+        newborns.see(MISTRAL, self.workspace(**later), deleted=False)
+        assert newborns.take(MISTRAL) is None
+
+    def test_one_that_has_a_status_or_is_gone_is_none(self) -> None:
+        newborns = Newborns()
+        newborns.see(MISTRAL, self.workspace() | {"status": {"phase": "Ready"}}, deleted=False)
+        assert newborns.take(MISTRAL) is None
+        newborns.see(MISTRAL, self.workspace(), deleted=False)
+        newborns.see(MISTRAL, self.workspace(), deleted=True)
+        assert newborns.take(MISTRAL) is None
