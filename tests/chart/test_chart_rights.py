@@ -151,7 +151,6 @@ def granted() -> set[Right]:
 _APPLY = "server-side apply is a patch; where it makes the object, create is asked for as well"
 UNSEEN = {
     ("create", "apps/deployments"): _APPLY,
-    ("create", "karpenter.sh/nodeclaims"): _APPLY,
     ("create", "services"): _APPLY,
     ("create", "networking.k8s.io/networkpolicies"): _APPLY,
 }
