@@ -116,6 +116,7 @@ def test_only_what_is_asked_for_is_made() -> None:
     standard = {
         "ClusterRole",
         "ClusterRoleBinding",
+        "ConfigMap",
         "CustomResourceDefinition",
         "Deployment",
         "NetworkPolicy",
@@ -127,9 +128,11 @@ def test_only_what_is_asked_for_is_made() -> None:
         "ValidatingAdmissionPolicyBinding",
     }
     policies = {each for each in standard if each.startswith("ValidatingAdmission")}
+    off = {"admission__annotations": False, "admission__nodes": False, "admission__presets": False}
 
     assert kinds() == standard
-    assert kinds(admission__annotations=False) == standard - policies
+    assert kinds(**off) == standard - policies - {"ConfigMap"}
+    assert kinds(admission__presets=False) == standard - {"ConfigMap"}
     assert kinds(replicaCount=2) == standard | {"PodDisruptionBudget"}
     assert kinds(replicaCount=2, podDisruptionBudget__enabled=False) == standard
     assert kinds(networkPolicy__enabled=False) == standard - {"NetworkPolicy"}
