@@ -78,7 +78,8 @@ def test_the_token_lives_an_hour_and_is_where_clients_look_for_it() -> None:
 
 def test_presets_are_mounted_and_roll_the_pods() -> None:
     before, after = pod(), pod(presets={"mine.yaml": "name: mine\n"})
-    config = one(render_chart({"presets": {"mine.yaml": "name: mine\n"}}), "ConfigMap")
+    made = render_chart({"presets": {"mine.yaml": "name: mine\n"}})
+    config = next(each for each in made if each["metadata"]["name"] == "atelier-presets")
 
     assert config["data"] == {"mine.yaml": "name: mine\n"}
     assert {"name": "presets", "configMap": {"name": "atelier-presets"}} in after["spec"]["volumes"]
