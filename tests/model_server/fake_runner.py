@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from model_server.batch import Batch, BatchItem, Drawn, Failed
+from model_server.request import TokenLogprobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,10 +51,16 @@ class FakeRunner:
             self._write(item)
         for item in batch.items:
             self._check(item)
-        return [
-            Drawn(token_id=(item.token_ids[-1] + 1) % self.vocabulary_size)
-            for item in batch.sampled
-        ]
+        return [self._draw(item) for item in batch.sampled]
+
+    def _draw(self, item: BatchItem) -> Drawn:
+        """Count on; the next token has -0.5, the one after it -1.5, and so on."""
+        token = (item.token_ids[-1] + 1) % self.vocabulary_size
+        count = item.sampling.logprobs
+        if count is None:
+            return Drawn(token_id=token)
+        top = tuple((token + i, -0.5 - i) for i in range(count))
+        return Drawn(token_id=token, logprobs=TokenLogprobs(logprob=-0.5, top=top))
 
     def _cell(self, item: BatchItem, position: int) -> tuple[int, int]:
         block = item.block_ids[position // self.block_size - item.first_block]
