@@ -11,6 +11,7 @@ from model_server.cache_size import open_native_runner, step_tokens
 from model_server.checkpoint import BadCheckpoint
 from model_server.engine import Engine
 from model_server.engine_state import EngineLimits
+from model_server.grammar import Grammars
 from model_server.lifecycle import Lifecycle
 from model_server.model import LoadedModel, choose_device, load_model
 from model_server.reference_runner import ReferenceRunner
@@ -39,7 +40,13 @@ def assemble(settings: Settings, preset: Preset | None, lifecycle: Lifecycle) ->
         progress=lifecycle.loaded,
     )
     longest = settings.max_model_len or _context(model, preset)
-    return ServedModel(engine=_engine(settings, model, longest), tokenizer=tokenizer)
+    grammars = Grammars(
+        tokenizer.to_json(),
+        vocabulary_size=model.vocabulary_size,
+        eos_token_ids=model.eos_token_ids,
+    )
+    engine = _engine(settings, model, longest)
+    return ServedModel(engine=engine, tokenizer=tokenizer, grammars=grammars)
 
 
 def _dtype(settings: Settings, preset: Preset | None) -> str:

@@ -14,6 +14,7 @@ from model_server.model_names import ModelNames
 from model_server.protocol import ChatRequest, CompletionRequest, Message
 from model_server.request import Request, SamplingParameters
 from model_server.service import ServedModel
+from model_server.structure import constraint_of
 
 
 def check_model(names: ModelNames, asked: str | None) -> None:
@@ -110,7 +111,7 @@ async def _encode(encoding: Awaitable[list[int]], param: str, limit: int) -> lis
         raise errors.invalid_value("messages", str(error), status=400) from None
 
 
-def requests_of(
+async def requests_of(
     model: ServedModel,
     asked: ChatRequest | CompletionRequest,
     prompt_ids: list[int],
@@ -120,7 +121,8 @@ def requests_of(
     Say what the engine is to do, once for each choice.
 
     Raises:
-        ApiError: 400 with both numbers if prompt and answer do not fit into the context.
+        ApiError: 400 with both numbers if prompt and answer do not fit into the context, or with
+            the place if the schema of the answer is wrong.
     """
     limit = model.engine.longest_request
     room = limit - len(prompt_ids)
@@ -137,12 +139,14 @@ def requests_of(
         message = f"min_tokens: the answer may take {answer} tokens, fewer than that"
         raise errors.invalid_value("min_tokens", message)
     sampling = _sampling(asked, answer)
+    constrain = await constraint_of(model.grammars, asked)
     count = asked.n or 1
     return tuple(
         Request(
             request_id=answer_id if count == 1 else f"{answer_id}-{index}",
             prompt_ids=tuple(prompt_ids),
             sampling=_of_choice(sampling, index),
+            constraint=constrain(),
             cache_salt=asked.cache_salt or "",
         )
         for index in range(count)

@@ -49,7 +49,8 @@ def add_generation(app: FastAPI, service: Service) -> None:
         model = service.ready_model()
         asked = parse(ChatRequest, await read_body(request))
         check_model(service.names, asked.model)
-        return _generate(service, model, asked, _Prompt(ids=await encode_chat(model, asked)))
+        prompt = _Prompt(ids=await encode_chat(model, asked))
+        return await _generate(service, model, asked, prompt)
 
     @app.post("/v1/completions")
     async def complete(request: Request) -> Response:
@@ -58,7 +59,7 @@ def add_generation(app: FastAPI, service: Service) -> None:
         check_model(service.names, asked.model)
         ids = await encode_completion(model, asked)
         echo = text_of_prompt(model, asked.prompt) if asked.echo else ""
-        return _generate(service, model, asked, _Prompt(ids=ids, echo=echo))
+        return await _generate(service, model, asked, _Prompt(ids=ids, echo=echo))
 
     @app.post("/chat")
     async def kaito(request: Request) -> Response:
@@ -66,16 +67,16 @@ def add_generation(app: FastAPI, service: Service) -> None:
         asked = parse(KaitoChat, await read_body(request))
         ids = await encode_kaito(model, asked)
         prompt = _Prompt(ids=ids, echo=asked.echoed, only_text=True)
-        return _generate(service, model, completion_of(asked, ids), prompt)
+        return await _generate(service, model, completion_of(asked, ids), prompt)
 
 
-def _generate(
+async def _generate(
     service: Service, model: ServedModel, asked: ChatRequest | CompletionRequest, prompt: _Prompt
 ) -> Response:
     chat = isinstance(asked, ChatRequest)
     answer_id = f"{'chatcmpl' if chat else 'cmpl'}-{secrets.token_hex(16)}"
     job = Job(
-        requests=requests_of(model, asked, prompt.ids, answer_id),
+        requests=await requests_of(model, asked, prompt.ids, answer_id),
         stops=asked.stop,
         head=AnswerHead(answer_id=answer_id, created=int(time.time()), model=service.names.primary),
         chat=chat,

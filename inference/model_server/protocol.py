@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, fi
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from model_server.errors import ApiError, Problem, invalid_value, unknown_field
+from model_server.response_format import ResponseFormat
 from model_server.sampling_fields import MAX_INTEGER, MAX_TOP_LOGPROBS, SamplingFields
 from model_server.strict_body import NO_GAPS, NO_TOOLS, Strict, only
 
@@ -83,6 +84,7 @@ class GenerationFields(SamplingFields):
     """Hold what both kinds of requests share."""
 
     model: str | None = Field(default=None, max_length=256)
+    response_format: ResponseFormat | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None  # names the caller's caller; nothing here depends on it
@@ -101,7 +103,6 @@ class ChatRequest(GenerationFields):
 
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=MAX_TOP_LOGPROBS)
-    response_format: Annotated[dict[str, str] | None, only([{"type": "text"}])] = None
     modalities: Annotated[list[str] | None, only([["text"]])] = None
     tools: Annotated[list[object] | None, only([[]], NO_TOOLS)] = None
     tool_choice: Annotated[str | None, only(["none"], NO_TOOLS)] = None

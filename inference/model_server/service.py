@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from model_server import errors
 from model_server.chat_prompt import Turn
@@ -21,6 +21,7 @@ from model_server.generation import Generator
 from model_server.lifecycle import Lifecycle, Phase
 from model_server.metrics import EngineLoad, Metrics
 from model_server.model_names import ModelNames
+from model_server.request import Constraint
 from model_server.settings import ANSWER_SECONDS, FIRST_TOKEN_SECONDS
 
 RETRY_SECONDS = {Phase.STARTING: 10, Phase.LOADING: 10, Phase.WARMING: 2}
@@ -45,6 +46,14 @@ class Tokenizer(Protocol):
 
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes that one token stands for; a control token's are its name."""
+        ...
+
+
+class Grammars(Protocol):
+    """Hold answers to JSON schemas (grammar.Grammars is one)."""
+
+    async def compile(self, schema: dict[str, Any]) -> Callable[[], Constraint]:
+        """Make what holds answers to a schema; call the result once for each answer."""
         ...
 
 
@@ -95,6 +104,7 @@ class ServedModel:
 
     engine: Engine
     tokenizer: Tokenizer
+    grammars: Grammars | None = None  # None: every answer is free text
 
 
 class Service:

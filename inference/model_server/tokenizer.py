@@ -111,6 +111,11 @@ class TextTokenizer:
         text: str = self._back.decode(list(token_ids), skip_special_tokens=True)
         return text
 
+    def to_json(self) -> str:
+        """Return the compiled tokenizer as JSON, control tokens included."""
+        text: str = self._back.to_str()
+        return text
+
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes that one token stands for; a control token's are its name."""
         piece: str | None = self._back.id_to_token(token_id)

@@ -16,7 +16,7 @@ from model_server.service import ServedModel
 from model_server.settings import Settings
 from model_server.startup import find_preset, load, names_of
 
-from tests.model_server.http_server import Running, serving, until
+from tests.model_server.http_server import Running, check_error, serving, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
@@ -92,6 +92,55 @@ async def test_many_clients_at_once_get_what_each_gets_alone(running: Running) -
     alone = [await streamed(running, q, max_tokens=24, temperature=0) for q in QUESTIONS]
     asked = (streamed(running, q, max_tokens=24, temperature=0) for q in QUESTIONS * 2)
     assert await asyncio.gather(*asked) == alone * 2
+
+
+async def test_an_answer_is_held_to_a_schema_streamed_or_not(running: Running) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"city": {"enum": ["Oslo", "Paris"]}, "size": {"type": "boolean"}},
+        "required": ["city", "size"],
+        "additionalProperties": False,
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "place", "schema": schema}}
+    fields = {"response_format": form, "max_tokens": 300, "seed": 3, "temperature": 1.0}
+    answer = (await running.chat("Where?", **fields, n=3)).json()
+    for choice in answer["choices"]:
+        assert choice["finish_reason"] == "stop"
+        place = json.loads(choice["message"]["content"])
+        assert place.keys() == {"city", "size"}
+        assert place["city"] in {"Oslo", "Paris"}
+    first = answer["choices"][0]["message"]["content"]
+    assert await streamed(running, "Where?", **fields) == first
+    # Others in the same batch are as free as ever.
+    greedy = {"max_tokens": 24, "temperature": 0}
+    free = await streamed(running, "Hi", **greedy)
+    held, beside = await asyncio.gather(
+        streamed(running, "Where?", **fields), streamed(running, "Hi", **greedy)
+    )
+    assert (held, beside) == (first, free)
+
+
+async def test_a_schema_that_cannot_be_held_to_is_refused_with_its_place(running: Running) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "number"}, "b": {"type": "nix"}}}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    error = check_error(await running.chat("Hi", response_format=form), 400)
+    assert error["param"] == "response_format.json_schema.schema.properties.b"
+    form = {"type": "json_object"}
+    error = check_error(await running.chat("Hi", response_format=form, min_tokens=3), 422)
+    assert error["param"] == "min_tokens"
+
+
+async def test_log_probabilities_join_to_the_text(running: Running) -> None:
+    fields = {"max_tokens": 12, "logprobs": True, "top_logprobs": 3}
+    choice = (await running.chat("Who are you?", **fields)).json()["choices"][0]
+    content = choice["logprobs"]["content"]
+    data = bytes(byte for entry in content for byte in entry["bytes"])
+    assert data.decode(errors="replace") == choice["message"]["content"]
+    for entry in content:  # greedy: what is drawn is the likeliest
+        assert entry["token"] == entry["top_logprobs"][0]["token"]
+        values = [top["logprob"] for top in entry["top_logprobs"]]
+        assert values == sorted(values, reverse=True)
+        assert values[0] == entry["logprob"] < 0
 
 
 async def test_ready_attests_revision_and_digest(running: Running) -> None:

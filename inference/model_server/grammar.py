@@ -1,0 +1,200 @@
+"""
+Hold an answer to JSON, or to a JSON schema, token by token.
+
+The work is llguidance's: a schema becomes a grammar, and before each token the grammar says which
+tokens may come. A grammar is compiled off the event loop, with bounds on its size and time, and
+copied for each answer; a bad schema is refused with the place in it where the fault lies.
+
+An answer may open with one space, since the token that a Mistral model opens with has one, and has
+at most a few characters of space between its parts, or a model that has nothing to say would go on
+with spaces for ever.
+
+Must not import torch, transformers, or anything of HTTP.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+
+from model_server.request import Constraint, ConstraintBroken
+
+ANY_OBJECT: dict[str, Any] = {"type": "object"}
+COMPILE_SECONDS = 2.0
+THREADS = 2  # one grammar that takes its whole time does not hold up the next
+SPACES = r"[\x20\x0A\x0D\x09]{1,32}"
+MAX_GRAMMAR_SYMBOLS = 100_000  # the library's own bound is five times that, and seconds of work
+MAX_PROBES = 300  # parts of a bad schema that are tried to find the fault
+LONGEST_NAME = 64
+LONGEST_CAUSE = 200
+# Where a schema holds others: by name, in a list, or one.
+NAMED = ("properties", "patternProperties", "$defs", "definitions")
+LISTED = ("anyOf", "oneOf", "allOf", "prefixItems")
+SINGLE = ("items", "additionalProperties")
+SHARED = ("$defs", "definitions")  # what references of all parts lead to
+
+Schema = dict[str, Any]
+
+
+class BadSchema(Exception):
+    """Report a schema that no grammar can be made of: where in it, and why."""
+
+    def __init__(self, path: str, cause: str) -> None:
+        """Keep the place, as `properties.a.items`, empty for the whole, and the cause."""
+        super().__init__(f"{path}: {cause}" if path else cause)
+        self.path = path
+        self.cause = cause
+
+
+class Grammars:
+    """Compile the grammars of one model's vocabulary."""
+
+    def __init__(
+        self, tokenizer: str, *, vocabulary_size: int, eos_token_ids: Collection[int]
+    ) -> None:
+        """
+        Keep what the first grammar needs; the vocabulary is read then, which takes a second.
+
+        Args:
+            tokenizer: The tokenizer as JSON, as the library `tokenizers` writes it.
+            vocabulary_size: Width of the logits.
+            eos_token_ids: Tokens that end an answer.
+        """
+        self._source = tokenizer
+        self._size = vocabulary_size
+        self._ends = sorted(eos_token_ids)
+        self._vocabulary: LLTokenizer | None = None
+        self._limits = LLParserLimits(verbose_errors=False, max_grammar_size=MAX_GRAMMAR_SYMBOLS)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="grammar")
+
+    async def compile(self, schema: Schema) -> Callable[[], Constraint]:
+        """
+        Make what holds answers to a schema; call the result once for each answer.
+
+        Raises:
+            BadSchema: If the schema is wrong, unsupported, or too large.
+        """
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._threads, self.compile_now, schema)
+        try:
+            return await asyncio.wait_for(work, COMPILE_SECONDS)
+        except TimeoutError:
+            cause = f"it takes longer than {COMPILE_SECONDS:g} s to compile; make it simpler"
+            raise BadSchema("", cause) from None
+
+    def compile_now(self, schema: Schema) -> Callable[[], Constraint]:
+        """
+        Do the work of `compile` in the calling thread.
+
+        Raises:
+            BadSchema: If the schema is wrong, unsupported, or too large.
+        """
+        if self._vocabulary is None:
+            self._vocabulary = LLTokenizer(
+                self._source,
+                n_vocab=self._size,
+                eos_token=self._ends or None,
+                slices=LLTokenizer.json_slices(),
+            )
+        grammar = LLMatcher.grammar_from_lark(f'start: " "? json\njson: %json {_text(schema)}')
+        first = LLMatcher(self._vocabulary, grammar, log_level=0, limits=self._limits)
+        if first.is_error():
+            raise locate(schema, self._fault)
+        trial = first.deep_copy()
+        trial.try_consume_tokens(self._vocabulary.tokenize_str(" "))
+        trial.compute_bitmask()
+        if trial.is_error() or trial.is_stopped():
+            raise BadSchema("", "no text can follow it")
+        return lambda: AnswerGrammar(first.deep_copy())
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _fault(self, schema: Schema) -> str | None:
+        grammar = LLMatcher.grammar_from_json_schema(_text(schema))
+        fault = LLMatcher.validate_grammar(grammar, self._vocabulary, limits=self._limits)
+        return fault or None
+
+
+class AnswerGrammar:
+    """Follow one answer (request.Constraint)."""
+
+    def __init__(self, matcher: LLMatcher) -> None:
+        """Take over a matcher that nobody else uses."""
+        self._matcher = matcher
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing can follow."""
+        return self._matcher.is_stopped() and not self._matcher.is_error()
+
+    def allowed_tokens(self) -> bytes:
+        """
+        Return one bit per token id, the lowest first.
+
+        Raises:
+            ConstraintBroken: If the grammar became too complex on the way.
+        """
+        mask = self._matcher.compute_bitmask()
+        if self._matcher.is_error():
+            cause = _first_line(self._matcher.get_error())
+            raise ConstraintBroken(f"the grammar of the answer failed: {cause}")
+        return mask
+
+    def advance(self, token_id: int) -> None:
+        """Take in the token that was drawn; an error shows at the next mask."""
+        self._matcher.consume_token(token_id)
+
+
+def locate(schema: Schema, fault_of: Callable[[Schema], str | None]) -> BadSchema:
+    """
+    Find the smallest part of a bad schema that is bad by itself.
+
+    The library says what is wrong but not where; each part is tried alone, with the definitions
+    that it may refer to, and the search goes down into the first bad one.
+    """
+    shared = {key: schema[key] for key in SHARED if key in schema}
+    path, probes = "", 0
+    cause = fault_of(schema) or "it is too large"
+    part: Schema | None = schema
+    while part is not None:
+        whole, part = part, None
+        for name, child in _parts(whole):
+            probes += 1
+            fault = fault_of({**shared, **child}) if probes <= MAX_PROBES else None
+            if fault is not None:
+                path, cause, part = f"{path}.{name}", fault, child
+                break
+    return BadSchema(path.removeprefix("."), _first_line(cause))
+
+
+def _parts(schema: Schema) -> Iterator[tuple[str, Schema]]:
+    for keyword, held in schema.items():
+        for place, child in _held(keyword, held):
+            if isinstance(child, dict):
+                yield f"{keyword}{place}", child
+
+
+def _held(keyword: str, held: object) -> list[tuple[str, object]]:
+    match held:
+        case dict() if keyword in NAMED:
+            return [(f".{name[:LONGEST_NAME]}", child) for name, child in held.items()]
+        case list() if keyword in LISTED:
+            return [(f"[{index}]", child) for index, child in enumerate(held)]
+        case dict() if keyword in SINGLE:
+            return [("", held)]
+        case _:
+            return []
+
+
+def _text(schema: Schema) -> str:
+    """Write a schema, with our own options for the library in place of the caller's."""
+    return json.dumps({**schema, "x-guidance": {"whitespace_pattern": SPACES}})
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0][:LONGEST_CAUSE]
