@@ -3,7 +3,8 @@ Run the server from the open port to the exit code.
 
     port opens ──> load (in a thread) ──> first token ──> serve ──> SIGTERM ──> drain ──> exit 0
                        │                      │              │
-                       └── bad start: exit 1 ─┘              └── engine dead or silent: exit 70
+                       └── bad start: exit 1 ─┘              ├── engine dead or silent: exit 70
+                                                             └── device lost: exit 71
 
 The port is open from the beginning, so that whoever waits can ask for what. A drain keeps it open
 too: open answers finish, new requests and `/ready` get 503. An engine that died cannot come back in
@@ -38,10 +39,19 @@ logger = logging.getLogger(__name__)
 EXIT_OK = 0
 EXIT_BAD_START = 1
 EXIT_ENGINE_DIED = 70  # EX_SOFTWARE of sysexits.h
+EXIT_DEVICE_LOST = 71  # EX_OSERR: a GPU that fails again on a new process wants another node
 
 WATCH_SECONDS = 0.5
 
 Load = Callable[[Lifecycle], ServedModel]  # runs in a thread; raises BadStart
+
+
+class DeviceLost(Exception):
+    """Report a device that will not compute again in this process."""
+
+    def __init__(self) -> None:
+        """Say it in one sentence."""
+        super().__init__("the device failed and will not compute again; the log has its error")
 
 
 class _Uvicorn(uvicorn.Server):
@@ -123,6 +133,8 @@ class ModelServer:
             await self._finish_open_answers()
         except BadStart as error:
             self._fail(EXIT_BAD_START, str(error))
+        except DeviceLost as error:
+            self._fail(EXIT_DEVICE_LOST, str(error))
         except Exception as error:
             # The boundary of the server's own tasks: whatever broke must end the process visibly.
             logger.exception("server_failed")
@@ -169,6 +181,8 @@ class ModelServer:
                 self._fail(EXIT_ENGINE_DIED, f"the engine has been silent for {silence:.0f} s")
                 return
             await asyncio.sleep(WATCH_SECONDS)
+        if loaded.engine.has_lost_device:
+            raise DeviceLost
         self._fail(EXIT_ENGINE_DIED, "the engine's thread has died; the log has the cause")
 
     async def _finish_open_answers(self) -> None:
@@ -205,6 +219,7 @@ async def first_token(loaded: ServedModel) -> None:
 
     Raises:
         BadStart: If none came.
+        DeviceLost: If none came because the device failed for good.
     """
     prompt = await loaded.tokenizer.encode_text("Hello", limit=loaded.engine.longest_request)
     sampling = SamplingParameters(max_tokens=1, temperature=0.0, ignore_eos=True)
@@ -213,6 +228,8 @@ async def first_token(loaded: ServedModel) -> None:
     async for output in loaded.engine.generate(request):
         count += len(output.token_ids)
         error = output.error or error
+    if loaded.engine.has_lost_device:
+        raise DeviceLost
     if count == 0:
         raise BadStart(f"the model is loaded but generates nothing: {error or 'no token came'}")
 

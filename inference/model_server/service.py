@@ -66,6 +66,16 @@ class Engine(Generator, Protocol):
         ...
 
     @property
+    def has_lost_device(self) -> bool:
+        """Whether the thread ended because the device will not compute again."""
+        ...
+
+    @property
+    def is_short_of_memory(self) -> bool:
+        """Whether steps have run out of memory again and again, and recently."""
+        ...
+
+    @property
     def longest_request(self) -> int:
         """Longest prompt and answer together, in tokens."""
         ...
@@ -160,14 +170,20 @@ class Service:
         return self.loaded is None or self.loaded.engine.is_alive or self._is_draining()
 
     def notice_stall(self) -> float:
-        """Make a silent engine not ready, and ready again when it speaks; return its silence."""
+        """
+        Make an engine in trouble not ready, and ready again when it is over; return its silence.
+
+        Trouble is silence, and memory that ran out again and again in the last minute.
+        """
         if self.loaded is None:
             return 0.0
         silence = self.loaded.engine.heartbeat_age_seconds()
-        stalled = silence > STALLED_SECONDS
-        self.lifecycle.trouble(
-            f"the engine has been silent for {silence:.0f} s" if stalled else None
-        )
+        trouble = None
+        if silence > STALLED_SECONDS:
+            trouble = f"the engine has been silent for {silence:.0f} s"
+        elif self.loaded.engine.is_short_of_memory:
+            trouble = "requests ran out of memory again and again"
+        self.lifecycle.trouble(trouble)
         return silence
 
     @contextmanager

@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from model_server.batch import Batch, RunnerLost
+from model_server.batch import Batch, OutOfMemory, RunnerLost
 from model_server.engine import Engine
 from model_server.engine_state import EngineLimits
 from model_server.request import (
@@ -114,6 +114,31 @@ async def test_a_step_that_fails_ends_its_batch_and_no_other_request() -> None:
         assert engine.is_alive
 
 
+async def test_a_step_without_memory_fails_its_largest_request_and_the_others_go_on() -> None:
+    runner = FakeRunner()
+
+    def run_out(batch: Batch) -> None:
+        if any(len(item.token_ids) > 8 for item in batch.items):
+            raise OutOfMemory("out of memory: tried to allocate 2 GiB")
+
+    runner.on_step = run_out
+    async with running(runner) as engine:
+        streams = [
+            engine.generate(request("small", (20,))),
+            engine.generate(request("large", tuple(range(100, 112)))),
+            engine.generate(request("next", (30,))),
+        ]
+        small, large, later = await asyncio.gather(*map(read, streams))
+        assert (small[0], later[0]) == ([21, 22, 23, 24], [31, 32, 33, 34])
+        assert large[1].finish_reason is FinishReason.ERROR
+        assert "out of memory" in str(large[1].error)
+        after_one = engine.is_short_of_memory
+        for name in "ab":
+            await read(engine.generate(request(name, tuple(range(100, 112)))))
+        assert (after_one, engine.is_short_of_memory) == (False, True)
+        assert not engine.has_lost_device
+
+
 async def test_a_lost_runner_fails_everything_open_and_is_seen() -> None:
     gate = Gate()
     runner = FakeRunner()
@@ -131,6 +156,7 @@ async def test_a_lost_runner_fails_everything_open_and_is_seen() -> None:
             assert last.finish_reason is FinishReason.ERROR
             assert "device fault" in str(last.error)
         await until(lambda: not engine.is_alive)
+        assert engine.has_lost_device
         with pytest.raises(EngineStopped):
             engine.generate(request("late"))
 

@@ -5,7 +5,7 @@ import threading
 
 import httpx
 import pytest
-from model_server.batch import Batch, RunnerLost
+from model_server.batch import Batch, OutOfMemory, RunnerLost
 from model_server.engine_state import EngineLimits
 from model_server.lifecycle import Lifecycle, Phase
 from model_server.settings import BadStart
@@ -218,13 +218,59 @@ async def test_a_failure_within_a_stream_ends_it_without_done() -> None:
         assert "[DONE]" not in text
 
 
-async def test_an_engine_that_dies_fails_what_is_open_and_ends_with_70() -> None:
+async def test_a_device_that_is_lost_fails_what_is_open_and_ends_with_71() -> None:
     def lose(_batch: Batch) -> None:
-        raise RunnerLost("CUDA error: device lost")
+        raise RunnerLost("CUDA error: an illegal memory access was encountered")
 
     runner = FakeRunner(max_model_len=128)
     async with serving(counting(runner)) as running:
         runner.on_step = lose
+        failed = await running.chat("abc")
+        assert failed.status_code in (500, 503)
+        assert await asyncio.wait_for(running.ended, 10) == 71
+        assert "device failed" in str(running.server.failure)
+
+
+async def test_a_device_that_is_lost_on_the_first_token_ends_with_71() -> None:
+    def lose(_batch: Batch) -> None:
+        raise RunnerLost("CUDA error: no kernel image is available")
+
+    runner = FakeRunner(max_model_len=128)
+    runner.on_step = lose
+    async with serving(counting(runner), wait=False) as running:
+        assert await asyncio.wait_for(running.ended, 10) == 71
+
+
+async def test_memory_that_runs_out_fails_one_request_and_thrice_a_minute_readiness() -> None:
+    def run_out(batch: Batch) -> None:
+        if any(item.history.tokens[1] == ord("z") for item in batch.items):
+            raise OutOfMemory("out of memory: tried to allocate 2 GiB")
+
+    runner = FakeRunner(max_model_len=128)
+    async with serving(counting(runner)) as running:
+        runner.on_step = run_out
+        answers = await asyncio.gather(
+            running.chat("abc", max_tokens=30), running.chat("z" * 20), running.chat("abd")
+        )
+        assert [answer.status_code for answer in answers] == [200, 500, 200]
+        assert running.service.lifecycle.now().is_ready
+        for _ in range(2):
+            assert (await running.chat("zz")).status_code == 500
+        await until(lambda: not running.service.lifecycle.now().is_ready)
+        assert (await running.chat("abc")).status_code == 503
+        assert (await running.client.get("/health")).status_code == 200
+        running.engine._out_of_memory_at.popleft()  # as a minute later
+        await running.until_ready()
+        assert (await running.chat("abc")).status_code == 200
+
+
+async def test_an_engine_that_dies_fails_what_is_open_and_ends_with_70() -> None:
+    def break_down() -> None:
+        raise KeyError("a fault in the scheduling")
+
+    runner = FakeRunner(max_model_len=128)
+    async with serving(counting(runner)) as running:
+        running.engine._scheduler.schedule = break_down  # type: ignore[method-assign] # a fault of ours
         failed = await running.chat("abc")
         assert failed.status_code in (500, 503)
         assert await asyncio.wait_for(running.ended, 10) == 70
