@@ -2,7 +2,7 @@
 Start the server from a command line: `python -m model_server --model DIR`.
 
 The one place that reads the environment and that ends the process. Exit codes: 0 after a drain, 1
-for a bad start, 70 for an engine that died, 71 for a lost device; for all but the first one sentence
+for a bad start, 70 for an engine that died, 71 for a lost device; for all but the first a sentence
 goes to stderr and, in a pod, to the termination message that `kubectl describe pod` shows.
 """
 
