@@ -6,6 +6,8 @@ is what is left of the card: one step of the largest size is computed first, so 
 a step needs on its way is known and not guessed, and all the rest becomes cache.
 """
 
+from collections import Counter
+
 import torch
 
 from model_server.batch import Batch, BatchItem
@@ -47,7 +49,7 @@ def open_native_runner(
     if model.device.type == "cpu":
         count = max(longest, min(useful, CPU_CACHE_BYTES // block_bytes))
     else:
-        count = min(useful, _free_bytes(model, max_batch_tokens) // block_bytes)
+        count = min(useful, _room(model, max_batch_tokens))
         if count < longest:
             raise BadCheckpoint(
                 f"the GPU has room for {max(0, count * BLOCK_SIZE):,} tokens beside the weights, "
@@ -64,19 +66,26 @@ def step_tokens(model: LoadedModel, max_sequences: int) -> int:
     return max(usual, 2 * max_sequences)
 
 
-def _free_bytes(model: LoadedModel, max_batch_tokens: int) -> int:
-    """Measure what a GPU has left beside weights and the largest step."""
-    count = min(max_batch_tokens, model.context_length)
-    size = CacheSize(block_size=BLOCK_SIZE, block_count=blocks_for(count, BLOCK_SIZE))
-    trial = NativeRunner(model, size, max_model_len=count)
-    before = torch.cuda.memory_allocated(model.device)
-    torch.cuda.reset_peak_memory_stats(model.device)
-    trial.step(_largest_step(count, size))
-    needed = torch.cuda.max_memory_allocated(model.device) - before
+def _room(model: LoadedModel, max_batch_tokens: int) -> int:
+    """Count the blocks that fit beside weights and the largest step, on the fullest GPU."""
+    tokens = min(max_batch_tokens, model.context_length)
+    size = CacheSize(block_size=BLOCK_SIZE, block_count=blocks_for(tokens, BLOCK_SIZE))
+    devices = Counter(model.layer_devices)
+    trial = NativeRunner(model, size, max_model_len=tokens)
+    before = {device: torch.cuda.memory_allocated(device) for device in devices}
+    for device in devices:
+        torch.cuda.reset_peak_memory_stats(device)
+    trial.step(_largest_step(tokens, size))
+    peak = {device: torch.cuda.max_memory_allocated(device) for device in devices}
     del trial
     torch.cuda.empty_cache()
-    free, _ = torch.cuda.mem_get_info(model.device)
-    return int(free) - needed - GPU_SLACK_BYTES
+    block_bytes = BLOCK_SIZE * model.kv_bytes_per_token
+    rooms = []
+    for device, layers in devices.items():
+        free, _ = torch.cuda.mem_get_info(device)
+        left = int(free) - (peak[device] - before[device]) - GPU_SLACK_BYTES
+        rooms.append(left * len(model.layer_devices) // (block_bytes * layers))
+    return min(rooms)
 
 
 def _largest_step(count: int, size: CacheSize) -> Batch:

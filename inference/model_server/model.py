@@ -33,6 +33,7 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from model_server.checkpoint import BadCheckpoint, Checkpoint, read_checkpoint
 from model_server.lean_import import no_first_values
+from model_server.placement import device_of, join, off_gpu, output_device
 from model_server.processors import usable_processors
 
 Progress = Callable[[int, int], None]  # bytes loaded, bytes in total
@@ -71,10 +72,15 @@ class LoadedModel:
         )
 
     @property
+    def output_device(self) -> torch.device:
+        """Where the logits come to lie: with several GPUs not where the tokens go in."""
+        return output_device(self.module)
+
+    @property
     def layer_devices(self) -> tuple[torch.device, ...]:
         """Where each layer's weights are: its keys and values belong there too."""
         layers = cast("nn.ModuleList", self.module.base_model.layers)
-        return tuple(next(layer.parameters()).device for layer in layers)
+        return tuple(map(device_of, layers))
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -178,7 +184,19 @@ def _load_module(
         )
     _refuse_made_up_weights(checkpoint, report)
     loaded: PreTrainedModel = module.eval()
+    _refuse_what_is_off_gpu(loaded, device)
+    join(loaded)
     return loaded
+
+
+def _refuse_what_is_off_gpu(module: PreTrainedModel, device: torch.device) -> None:
+    """A layer in main memory would make every token wait for gigabytes."""
+    parts = off_gpu(getattr(module, "hf_device_map", {})) if device.type == "cuda" else []
+    if parts:
+        raise BadCheckpoint(
+            f"{len(parts)} parts of the weights do not fit onto the GPUs, the first is {parts[0]}: "
+            "take more or larger GPUs"
+        )
 
 
 class CountedSlice:

@@ -113,7 +113,7 @@ class NativeRunner:
             input_ids=tokens[None],
             position_ids=positions[None],
             use_cache=False,
-            logits_to_keep=_tensor(last, device),
+            logits_to_keep=_tensor(last, self._model.output_device),
             step=self._context(items, positions),
         ).logits[0]  # (sampled, V)
         sampled = [item for item in items if item.samples]
