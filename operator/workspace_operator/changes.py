@@ -29,7 +29,7 @@ from workspace_operator.objects.network_policy import KIND as POLICY_KIND
 from workspace_operator.objects.node_claim import API_VERSION as CLAIM_API_VERSION
 from workspace_operator.objects.node_claim import KIND as CLAIM_KIND
 from workspace_operator.objects.slots import owned_claims, slots
-from workspace_operator.plan import Plan
+from workspace_operator.plan import Plan, plan_only
 from workspace_operator.settings import NodeProvisioner
 from workspace_operator.snapshot import Manifest, NodeClaim, Snapshot
 from workspace_operator.snapshot.reading import section, strings, text
@@ -89,6 +89,17 @@ def changes(
         ),
         conflicts=found,
     )
+
+
+def waits_for_consent(workspace: Workspace, snapshot: Snapshot) -> bool:
+    """
+    Say whether the user wants the plan only, and nothing was made before.
+
+    What runs is not left to itself by an annotation: then it has no effect.
+    """
+    owner = identity_of(workspace)
+    children = any(is_ours(owner, live) for live in _children(snapshot))
+    return plan_only(workspace) and not children and not owned_claims(owner, snapshot)
 
 
 def deletion_changes(owner: Identity, snapshot: Snapshot) -> Changes:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from workspace_operator.api import Workspace, WorkspaceStatus
+from workspace_operator.api import Inference, Startup, Workspace, WorkspaceStatus, parse_status
 from workspace_operator.cluster import Cluster, Gone, Kind, Manifest
 from workspace_operator.cluster.kinds import (
     CONFIG_MAP,
@@ -20,6 +20,7 @@ from workspace_operator.cluster.kinds import (
     NODE_CLAIM,
     POD,
     SERVICE,
+    WORKSPACE,
 )
 from workspace_operator.last_words import LastWords
 from workspace_operator.model_probe import ModelProbe, by_readiness
@@ -29,6 +30,7 @@ from workspace_operator.objects.metadata import (
     Identity,
 )
 from workspace_operator.objects.network_policy import policy_name
+from workspace_operator.plan import plan_only
 from workspace_operator.settings import NodeProvisioner, Probe, Settings
 from workspace_operator.snapshot import ModelAnswer, NodeClaim, Pod, Snapshot
 from workspace_operator.snapshot.reading import section, text
@@ -56,11 +58,12 @@ class Observer:
                 neither nodes nor pods are asked for.
 
         """
-        (claims, nodes), deployment, service, network_policy = await asyncio.gather(
+        (claims, nodes), deployment, service, network_policy, starts = await asyncio.gather(
             self._claims_and_nodes(owner, status, workspace),
             self.cluster.find(DEPLOYMENT, owner.name, owner.namespace),
             self.cluster.find(SERVICE, owner.name, owner.namespace),
             self.cluster.find(NETWORK_POLICY, policy_name(owner.name), owner.namespace),
+            self._starts(workspace),
         )
         pods: list[Manifest] = []
         answers: dict[str, ModelAnswer] = {}
@@ -75,7 +78,21 @@ class Observer:
             pods=pods,
             answers=answers,
             last_words=self.last_words.of(_remembered(status)),
+            starts=starts,
         )
+
+    async def _starts(self, workspace: Workspace | None) -> list[Startup]:
+        """Return how long others with the same preset took to start, where a plan asks for it."""
+        if workspace is None or not plan_only(workspace):
+            return []
+        named = _preset_name(workspace.inference)
+        found = []
+        for body in await self.cluster.list(WORKSPACE, fresh=False):
+            preset = section(body, "inference", "preset")
+            startup = parse_status(body.get("status")).startup
+            if named and text(preset.get("name")) == named and startup is not None:
+                found.append(startup)
+        return found
 
     async def config(self, workspace: Workspace) -> Manifest | None:
         """
@@ -151,6 +168,10 @@ class Observer:
 
 def _remembered(status: WorkspaceStatus) -> set[str]:
     return {attempt.claim for attempt in status.node_attempts if attempt.claim}
+
+
+def _preset_name(inference: Inference | None) -> str:
+    return inference.preset.name if inference and inference.preset else ""
 
 
 def claim_selector(namespace: str, name: str) -> str:

@@ -32,6 +32,7 @@ from workspace_operator.changes import (
     deletion_changes,
     live_object,
     may_release,
+    waits_for_consent,
 )
 from workspace_operator.cluster import Cluster, Conflict, Forbidden, Gone, Invalid, Manifest
 from workspace_operator.cluster.kinds import KINDS, NODE_CLAIM, WORKSPACE
@@ -148,7 +149,7 @@ class Reconciler:
         if isinstance(outcome, Plan) and outcome.preset is None:
             outcome = await self.trial.judge(workspace, outcome, snapshot.deployment)
         refusal = None
-        if isinstance(outcome, Plan):
+        if isinstance(outcome, Plan) and not waits_for_consent(workspace, snapshot):
             wanted = desired_objects(workspace, outcome, snapshot, self.settings, now)
             if at_once:
                 wanted = tuple(each for each in wanted if each["kind"] == NODE_CLAIM.kind)

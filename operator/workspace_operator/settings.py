@@ -6,34 +6,24 @@ frozen value. Each field carries its variable's name and its meaning, so that `-
 messages and the documentation cannot disagree.
 
 Invariant: a `Settings` that exists is usable; a bad value is refused here, by name.
-Must not import anything of this package, nor read the environment.
+Must not import anything of this package but the variables, nor read the environment.
 """
 
 # ruff: noqa: RUF009 - `_setting` is dataclasses.field under another name: it makes a fresh one
 
-import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from string import Formatter
 from types import MappingProxyType
 from typing import Any, Self
 
-MAX_PORT = 65535
-PEER_FIELDS = frozenset({"ipBlock", "namespaceSelector", "podSelector"})
-IMAGE_PLACEHOLDERS = frozenset({"preset", "version"})
+from workspace_operator import variables
+from workspace_operator.figures import NO_FIGURES, Figures
+from workspace_operator.variables import BadSetting
 
-
-class BadSetting(ValueError):
-    """Say which variable is wrong, what it held, and what would be right."""
-
-    def __init__(self, variable: str, value: str, remedy: str) -> None:
-        """Keep the variable's name apart for the caller."""
-        super().__init__(f"{variable}={value!r}: {remedy}")
-        self.variable = variable
+__all__ = ["BadSetting", "Settings"]
 
 
 class NodeProvisioner(StrEnum):
@@ -94,84 +84,11 @@ NODE_CLASSES: Mapping[Cloud, NodeClass] = {
 }
 
 
-def _choice(variable: str, text: str, values: type[StrEnum]) -> StrEnum:
-    try:
-        return values(text)
-    except ValueError:
-        raise BadSetting(variable, text, f"use one of {', '.join(values)}") from None
-
-
-def _boolean(variable: str, text: str) -> bool:
-    if text.lower() not in {"true", "false"}:
-        raise BadSetting(variable, text, "use true or false")
-    return text.lower() == "true"
-
-
-def _seconds(variable: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise BadSetting(variable, text, "use a whole number of seconds, at least 1")
-    return int(text)
-
-
-def _port(variable: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MAX_PORT):
-        raise BadSetting(variable, text, f"use a port from 1 to {MAX_PORT}")
-    return int(text)
-
-
-def _image(variable: str, text: str) -> str:
-    try:
-        names = {name for _, name, _, _ in Formatter().parse(text) if name is not None}
-    except ValueError:
-        names = {"?"}
-    if not names <= IMAGE_PLACEHOLDERS:
-        remedy = "use an image reference whose only placeholders are {preset} and {version}"
-        raise BadSetting(variable, text, remedy)
-    return text
-
-
-def _digests(variable: str, text: str) -> Mapping[str, str]:
-    pairs = dict(re.findall(r"([^=,]+)=(sha256:[0-9a-f]{64})(?:,|$)", text))
-    if ",".join("=".join(pair) for pair in pairs.items()) != text:
-        remedy = "use preset=sha256:... (64 hex digits), with commas between"
-        raise BadSetting(variable, text, remedy)
-    return MappingProxyType(pairs)
-
-
-def _directory(variable: str, text: str) -> Path:
-    path = Path(text)
-    if not path.is_dir():
-        raise BadSetting(variable, text, "name an existing directory of preset files, or unset it")
-    return path
-
-
-def _peers(variable: str, text: str) -> tuple[Mapping[str, Any], ...]:
-    """Read peers; what is in them is for the API server to judge."""
-    try:
-        peers = json.loads(text)
-    except ValueError:
-        peers = None
-    if not isinstance(peers, list) or not all(
-        isinstance(peer, dict) and peer.keys() and peer.keys() <= PEER_FIELDS for peer in peers
-    ):
-        remedy = f"use a JSON list of objects with {', '.join(sorted(PEER_FIELDS))}"
-        raise BadSetting(variable, text, remedy)
-    return tuple(peers)
-
-
-def _text(_variable: str, text: str) -> str:
-    return text
-
-
-def _one_of(values: type[StrEnum]) -> Callable[[str, str], StrEnum]:
-    return lambda variable, text: _choice(variable, text, values)
-
-
 def _setting(
     variable: str,
     default: Any,  # noqa: ANN401 - a dataclass default takes the field's own type
     meaning: str,
-    parse: Callable[[str, str], Any] = _text,
+    parse: Callable[[str, str], Any] = variables.text,
     shown: str | None = None,
 ) -> Any:  # noqa: ANN401 - as dataclasses.field itself
     """Declare a field together with the variable that fills it."""
@@ -193,19 +110,19 @@ class Settings:
         "ATELIER_LEADER_ELECTION",
         default=True,
         meaning="false only for a single process outside the cluster",
-        parse=_boolean,
+        parse=variables.boolean,
     )
     node_provisioner: NodeProvisioner = _setting(
         "ATELIER_NODE_PROVISIONER",
         NodeProvisioner.KARPENTER,
         "karpenter (a NodeClaim per node) or byo (nodes that are already there)",
-        _one_of(NodeProvisioner),
+        variables.one_of(NodeProvisioner),
     )
     cloud: Cloud = _setting(
         "ATELIER_CLOUD",
         Cloud.AZURE,
         "profile of the node class: azure, aws, gcp or kwok",
-        _one_of(Cloud),
+        variables.one_of(Cloud),
     )
     node_class_group: str | None = _setting(
         "ATELIER_NODE_CLASS_GROUP", None, "API group of the node class", shown="the profile's"
@@ -220,53 +137,70 @@ class Settings:
         "ATELIER_PRESET_IMAGE",
         "atelier/{preset}:{version}",
         "image of a preset; both placeholders optional",
-        _image,
+        variables.image,
     )
     preset_digests: Mapping[str, str] = _setting(
         "ATELIER_PRESET_DIGESTS",
         MappingProxyType({}),
         "digests of preset images, as preset=sha256:..., with commas between",
-        _digests,
+        variables.digests,
         shown="none",
     )
     image_pull_policy: PullPolicy = _setting(
         "ATELIER_IMAGE_PULL_POLICY",
         PullPolicy.IF_NOT_PRESENT,
         "of the model pod",
-        _one_of(PullPolicy),
+        variables.one_of(PullPolicy),
     )
     model_network_policy: bool = _setting(
         "ATELIER_MODEL_NETWORK_POLICY",
         default=True,
         meaning="give each model pod a NetworkPolicy",
-        parse=_boolean,
+        parse=variables.boolean,
     )
     model_clients: tuple[Mapping[str, Any], ...] = _setting(
         "ATELIER_MODEL_CLIENTS",
         ({"namespaceSelector": {}},),
         "who may reach a model, as a JSON list of NetworkPolicy peers",
-        _peers,
+        variables.peers,
         shown='[{"namespaceSelector": {}}]',
     )
     probe: Probe = _setting(
         "ATELIER_PROBE",
         Probe.DIRECT,
         "direct (a token asked from each pod) or readiness (the pod's own condition)",
-        _one_of(Probe),
+        variables.one_of(Probe),
     )
     probe_interval_seconds: int = _setting(
-        "ATELIER_PROBE_INTERVAL_SECONDS", 30, "re-check of a Ready Workspace", _seconds
+        "ATELIER_PROBE_INTERVAL_SECONDS", 30, "re-check of a Ready Workspace", variables.seconds
     )
     resync_seconds: int = _setting(
-        "ATELIER_RESYNC_SECONDS", 60, "sweep over everything, the net under missed events", _seconds
+        "ATELIER_RESYNC_SECONDS",
+        60,
+        "sweep over everything, the net under missed events",
+        variables.seconds,
     )
     preset_directory: Path | None = _setting(
-        "ATELIER_PRESET_DIRECTORY", None, "extra presets, as files", _directory, shown="none"
+        "ATELIER_PRESET_DIRECTORY",
+        None,
+        "extra presets, as files",
+        variables.directory,
+        shown="none",
     )
-    metrics_port: int = _setting("ATELIER_METRICS_PORT", 8080, "Prometheus metrics", _port)
-    health_port: int = _setting("ATELIER_HEALTH_PORT", 8081, "/healthz", _port)
+    figures: Figures = _setting(
+        "ATELIER_PLAN_FIGURES",
+        NO_FIGURES,
+        "file with prices and expected minutes for status.plan",
+        variables.figures,
+        shown="none",
+    )
+    metrics_port: int = _setting("ATELIER_METRICS_PORT", 8080, "Prometheus metrics", variables.port)
+    health_port: int = _setting("ATELIER_HEALTH_PORT", 8081, "/healthz", variables.port)
     log_level: LogLevel = _setting(
-        "ATELIER_LOG_LEVEL", LogLevel.INFO, "debug, info, warning or error", _one_of(LogLevel)
+        "ATELIER_LOG_LEVEL",
+        LogLevel.INFO,
+        "debug, info, warning or error",
+        variables.one_of(LogLevel),
     )
     kubeconfig: str | None = _setting(
         "KUBECONFIG",

@@ -75,13 +75,13 @@ def test_the_operator_understands_its_environment() -> None:
         nodeClass={"group": "g", "kind": "k", "name": "n"},
         presets={"a.yaml": "name: a"},
         presetDigests={"a": DIGEST},
+        planFigures={"currency": "USD", "pricesPerHour": {"a": 1}},
     )
     known = {each.metadata["variable"] for each in documented()}
 
     assert given.keys() == known - {"KUBECONFIG"}
-    Settings.from_environment(
-        {key: value for key, value in given.items() if key != "ATELIER_PRESET_DIRECTORY"}
-    )
+    files = {"ATELIER_PRESET_DIRECTORY", "ATELIER_PLAN_FIGURES"}
+    Settings.from_environment({key: value for key, value in given.items() if key not in files})
 
 
 DIGEST = "sha256:" + "a" * 64

@@ -25,6 +25,11 @@ NonNegative = Annotated[int, Field(strict=True, ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
 
 
+def _is_empty(values: tuple[object, ...]) -> bool:
+    """Say whether a list may be left out of what is written."""
+    return not values
+
+
 class Condition(Model):
     """One aspect of the Workspace that holds, does not hold, or is not known yet."""
 
@@ -100,6 +105,35 @@ class Download(Model):
     )
 
 
+class PlanOption(Model):
+    """One machine that a Workspace could run on."""
+
+    instance_type: str = Field(description="Name of the instance type.")
+    gpu: str | None = Field(default=None, description="Its kind of GPU, where that is known.")
+    gpus: NonNegative = Field(description="Number of its GPUs.")
+    fits: bool | None = Field(
+        default=None, description="Whether it holds the model; none where its GPU is not known."
+    )
+    fit: str = Field(description="The memory arithmetic.")
+    kv_tokens: NonNegative | None = Field(
+        default=None, description="Tokens of all running requests that fit beside the weights."
+    )
+    price_per_hour: str | None = Field(
+        default=None, description="Price of one for an hour, where the administrator told it."
+    )
+
+
+class ExpectedPhase(Model):
+    """How long one phase of a start may take."""
+
+    phase: str = Field(description="The phase, as status.startup names it.")
+    minutes: Annotated[float, Field(ge=0)] = Field(description="Expected minutes.")
+    basis: str = Field(
+        description="Where the figure comes from: measured starts of this cluster, or declared "
+        "by the administrator."
+    )
+
+
 class PlanStatus(Model):
     """What was worked out before anything was bought."""
 
@@ -120,6 +154,17 @@ class PlanStatus(Model):
     )
     price_per_hour: str | None = Field(
         default=None, description="Price of all nodes for one hour, with its currency."
+    )
+    disk: str | None = Field(default=None, description="Disk of each new node.")
+    options: Annotated[tuple[PlanOption, ...], Field(max_length=32)] = Field(
+        default=(),
+        exclude_if=_is_empty,
+        description="Machines to choose from; with annotation atelier.dev/plan only.",
+    )
+    expected: Annotated[tuple[ExpectedPhase, ...], Field(max_length=16)] = Field(
+        default=(),
+        exclude_if=_is_empty,
+        description="How long each phase may take; with annotation atelier.dev/plan only.",
     )
 
 
@@ -175,6 +220,7 @@ class NodeAttempt(Model):
     )
     given_back: Annotated[tuple[str, ...], Field(max_length=16)] = Field(
         default=(),
+        exclude_if=_is_empty,
         description="NodeClaims that were deleted since their machines were broken; none again "
         "once a machine has been well for an hour.",
     )
@@ -225,7 +271,9 @@ class WorkspaceStatus(Model):
     )
 
     gpu_failures: Annotated[tuple[GpuFailure, ...], Field(max_length=64)] = Field(
-        default=(), description="When servers lost their GPU, within the last 15 minutes."
+        default=(),
+        exclude_if=_is_empty,
+        description="When servers lost their GPU, within the last 15 minutes.",
     )
 
     def condition(self, condition_type: str) -> Condition | None:

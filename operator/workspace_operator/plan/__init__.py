@@ -12,12 +12,18 @@ anything above them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 from model_presets.preset import Preset
 
 from workspace_operator.api import Workspace
-from workspace_operator.api.annotations import TYPES_ANNOTATION, idle_notes
+from workspace_operator.api.annotations import (
+    PLAN_ANNOTATION,
+    PLAN_ONLY,
+    TYPES_ANNOTATION,
+    idle_notes,
+)
 from workspace_operator.instance_types import find, misspelt
 from workspace_operator.memory_fit import MemoryFit, memory_fit, unknown_fit
 from workspace_operator.plan.config import (
@@ -33,6 +39,7 @@ from workspace_operator.plan.hardware import (
     hardware,
     own_labels,
 )
+from workspace_operator.plan.options import Option, options, price_per_hour
 from workspace_operator.plan.partition import share
 from workspace_operator.plan.refusal import (
     OFFERED_RUNTIME,
@@ -63,9 +70,11 @@ __all__ = [
     "TYPES_ANNOTATION",
     "UNTUNED",
     "InferenceConfig",
+    "Option",
     "Plan",
     "PlanError",
     "plan",
+    "plan_only",
     "plan_template",
     "read_config",
     "refuse_what_is_not_offered",
@@ -102,6 +111,9 @@ class Plan:
         ports: Where the pod answers; the Service leads to the first.
         node_labels: The user's own labels, which nodes carry.
         notes: What the manifest asks for and this operator has no use for.
+        price_per_hour: What all nodes cost in an hour, where the administrator told prices.
+        options: The machines to choose from; for a user who wants a plan only.
+        expected_minutes: How long phases take by the administrator's word.
     """
 
     preset: Preset | None
@@ -121,6 +133,9 @@ class Plan:
     notes: tuple[str, ...] = ()
     gpu_resource: str = GPU_RESOURCE
     ports: tuple[int, ...] = (MODEL_PORT,)
+    price_per_hour: str | None = None
+    options: tuple[Option, ...] = ()
+    expected_minutes: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 def plan(
@@ -169,7 +184,17 @@ def plan(
         drain_seconds=drain,
         node_labels=own_labels(workspace),
         notes=(*config.notes, *_notes(workspace, machines.left_out, byo=byo)),
+        price_per_hour=price_per_hour(machines.candidates, workspace.resource.count, settings),
+        options=options(workspace, preset, settings, context)
+        if plan_only(workspace) and not byo
+        else (),
+        expected_minutes=settings.figures.expected_minutes,
     )
+
+
+def plan_only(workspace: Workspace) -> bool:
+    """Say whether the user wants to see the plan, and nothing made."""
+    return workspace.annotations.get(PLAN_ANNOTATION) == PLAN_ONLY
 
 
 def plan_template(workspace: Workspace, settings: Settings) -> Plan:

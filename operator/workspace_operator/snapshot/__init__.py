@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from workspace_operator.api import Startup
 from workspace_operator.snapshot.claims import CLAIM_STEPS, NodeClaim
 from workspace_operator.snapshot.nodes import GPU_RESOURCE, Node
 from workspace_operator.snapshot.pods import ModelAnswer, Pod, Termination
@@ -39,7 +40,8 @@ class Snapshot:
 
     `claims` are the NodeClaims that carry the Workspace's labels, and those whose names its status
     remembers. `nodes` may hold foreign nodes too: placement picks the ones that match. `last_words`
-    says what claims that are gone complained of; it explains, and decides nothing.
+    says what claims that are gone complained of; it explains, and decides nothing. `starts` are the
+    ledgers of other Workspaces with the same preset, for a plan.
     """
 
     claims: tuple[NodeClaim, ...] = ()
@@ -51,6 +53,7 @@ class Snapshot:
     network_policy: Manifest | None = None
     live_claims: Mapping[str, Manifest] = field(default_factory=dict)
     last_words: Mapping[str, ObservedCondition] = field(default_factory=dict)
+    starts: tuple[Startup, ...] = ()
 
     @classmethod
     def parse(  # noqa: PLR0913 - one keyword per kind that was read
@@ -64,6 +67,7 @@ class Snapshot:
         pods: Iterable[Manifest] = (),
         answers: Mapping[str, ModelAnswer] | None = None,
         last_words: Mapping[str, ObservedCondition] | None = None,
+        starts: Iterable[Startup] = (),
     ) -> Self:
         """Read the objects as the API server returned them."""
         manifests = tuple(node_claims)
@@ -78,6 +82,7 @@ class Snapshot:
             network_policy=network_policy,
             live_claims={NodeClaim.parse(manifest).name: manifest for manifest in manifests},
             last_words=dict(last_words or {}),
+            starts=tuple(starts),
         )
 
     @property

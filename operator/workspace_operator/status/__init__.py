@@ -20,11 +20,10 @@ from workspace_operator.api import (
     Endpoint,
     InvalidSpec,
     ModelIdentity,
-    PlanStatus,
     Workspace,
     WorkspaceStatus,
 )
-from workspace_operator.changes import NameConflict, conflicts
+from workspace_operator.changes import NameConflict, conflicts, waits_for_consent
 from workspace_operator.objects.metadata import identity_of
 from workspace_operator.objects.slots import SETTLE_SECONDS, owned_claims
 from workspace_operator.objects.watchdog import gpu_failures
@@ -35,8 +34,15 @@ from workspace_operator.status import reasons
 from workspace_operator.status.attempts import next_attempt_at, node_attempts
 from workspace_operator.status.evidence import Evidence, gather
 from workspace_operator.status.finding import Finding, quoted
-from workspace_operator.status.ladder import Ladder, climb, stay_at_the_bottom, to_conditions
+from workspace_operator.status.ladder import (
+    Ladder,
+    climb,
+    hold_at_the_plan,
+    stay_at_the_bottom,
+    to_conditions,
+)
 from workspace_operator.status.ledger import download, startup
+from workspace_operator.status.planned import plan_status
 
 __all__ = ["Outcome", "report", "report_invalid", "requeue_after_seconds"]
 
@@ -71,6 +77,8 @@ def report(
         finding = _refusal(outcome)
         ladder = stay_at_the_bottom(workspace.status, conditions.PLAN_FITS, finding)
         return _without_plan(workspace.status, ladder, workspace.generation, now)
+    if waits_for_consent(workspace, snapshot):
+        return _report_consent(workspace, outcome, snapshot, now)
     evidence = gather(workspace, outcome, snapshot, now)
     return _report_plan(evidence, climb(evidence, _faults(workspace, snapshot, fault)), fault)
 
@@ -147,20 +155,24 @@ def _report_plan(evidence: Evidence, ladder: Ladder, fault: str) -> WorkspaceSta
         progress=(cause.progress or None) if cause else None,
         startup=startup(evidence),
         download=download(evidence),
-        plan=PlanStatus(
-            nodes=plan.node_count,
-            gpus=plan.gpus_per_node,
-            instance_type=plan.instance_type or found_type,
-            candidates=plan.candidates,
-            fit=plan.fit.sentence,
-            kv_tokens=plan.fit.kv_tokens,
-        ),
+        plan=plan_status(plan, evidence.snapshot, found_type=found_type, full=False),
         endpoint=Endpoint(url=f"http://{workspace.name}.{workspace.namespace}.svc"),
         model=_model(evidence),
         observed_generation=workspace.generation,
         node_attempts=node_attempts(evidence, fault),
         gpu_failures=gpu_failures(workspace.status, evidence.snapshot, evidence.now),
     )
+
+
+def _report_consent(
+    workspace: Workspace, plan: Plan, snapshot: Snapshot, now: datetime
+) -> WorkspaceStatus:
+    """Return the status of a Workspace that is only to be planned: all figures, and no objects."""
+    finding = reasons.PLANNED.found()
+    ladder = hold_at_the_plan(workspace.status, plan, finding)
+    status = _without_plan(workspace.status, ladder, workspace.generation, now)
+    full = plan_status(plan, snapshot, found_type=None, full=True)
+    return status.model_copy(update={"plan": full, "target_node_count": plan.node_count})
 
 
 def _model(evidence: Evidence) -> ModelIdentity | None:

@@ -14,7 +14,7 @@ from workspace_operator.objects.metadata import claim_name, identity_of
 from workspace_operator.objects.slots import Slot
 from workspace_operator.objects.watchdog import HEALED_AFTER
 from workspace_operator.snapshot import NodeClaim
-from workspace_operator.status import reasons
+from workspace_operator.status import node_reasons, reasons
 from workspace_operator.status.evidence import Evidence
 from workspace_operator.status.finding import quoted
 
@@ -121,9 +121,9 @@ def _failed(slot: Slot, record: NodeAttempt | None, now: datetime) -> NodeAttemp
         failures=slot.failures,
         last_claim=record.claim if record else None,
         instance_type=_one(slot.instance_types),
-        reason=(record.reason if record else None) or reasons.CLAIM_GONE.word,
+        reason=(record.reason if record else None) or node_reasons.CLAIM_GONE.word,
         message=(quoted(record.message) if record and record.message else None)
-        or reasons.CLAIM_GONE.found(claim=claim).message,
+        or node_reasons.CLAIM_GONE.found(claim=claim).message,
         time=now,
         next_attempt_at=slot.not_before,
         given_back=record.given_back if record else (),

@@ -27,6 +27,8 @@ from datetime import datetime
 
 from workspace_operator import conditions
 from workspace_operator.api import Condition, WorkspaceStatus
+from workspace_operator.api.annotations import PLAN_ANNOTATION
+from workspace_operator.plan import Plan, plan_only
 from workspace_operator.status import reasons
 from workspace_operator.status.evidence import Evidence
 from workspace_operator.status.finding import Finding, holds, not_known
@@ -95,6 +97,16 @@ def stay_at_the_bottom(before: WorkspaceStatus, rung: str, finding: Finding) -> 
     return _with_sum(rungs, finding)
 
 
+def hold_at_the_plan(before: WorkspaceStatus, plan: Plan, finding: Finding) -> Ladder:
+    """Judge a Workspace that is only to be planned: it could go on, and is not to."""
+    below = stay_at_the_bottom(before, conditions.PLAN_FITS, finding)
+    fits = holds("PlanFits", "; ".join((plan.fit.sentence, *plan.notes)))
+    rungs = tuple(
+        (kind, fits if kind == conditions.PLAN_FITS else rung) for kind, rung in below.rungs
+    )
+    return Ladder(rungs=rungs, cause=below.cause)
+
+
 def to_conditions(
     ladder: Ladder, generation: int, before: WorkspaceStatus, now: datetime
 ) -> tuple[Condition, ...]:
@@ -125,7 +137,10 @@ def _claims_rung(evidence: Evidence) -> Rung:
 
 def _plan_fits(evidence: Evidence) -> Finding:
     plan = evidence.plan
-    return holds("PlanFits", "; ".join((plan.fit.sentence, *plan.notes)))
+    notes = plan.notes
+    if plan_only(evidence.workspace):
+        notes = (*notes, f"annotation {PLAN_ANNOTATION} has no effect: there are machines already")
+    return holds("PlanFits", "; ".join((plan.fit.sentence, *notes)))
 
 
 def _cause(findings: list[Finding]) -> Finding | None:

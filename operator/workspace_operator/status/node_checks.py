@@ -11,14 +11,14 @@ from workspace_operator.objects.placement import node_terms, shows_gpus
 from workspace_operator.objects.slots import Slot
 from workspace_operator.objects.watchdog import STARTING_PATIENCE, Broken, unhealthy_gpu
 from workspace_operator.snapshot import Node, NodeClaim
-from workspace_operator.status import reasons
+from workspace_operator.status import node_reasons
 from workspace_operator.status.evidence import Evidence
 from workspace_operator.status.finding import Finding, Reason, holds, quoted
 
 _BY_STEP: dict[str, Reason] = {
-    "Launched": reasons.CLAIM_LAUNCHING,
-    "Registered": reasons.CLAIM_REGISTERING,
-    "Initialized": reasons.CLAIM_INITIALIZING,
+    "Launched": node_reasons.CLAIM_LAUNCHING,
+    "Registered": node_reasons.CLAIM_REGISTERING,
+    "Initialized": node_reasons.CLAIM_INITIALIZING,
 }
 
 
@@ -31,14 +31,14 @@ def node_claims(evidence: Evidence) -> Finding:
     lacking = [slot for slot in evidence.slots.slots if slot not in ready]
     if not lacking:
         names = ", ".join(claim.name for claim in evidence.slots.surplus) or "those being deleted"
-        return reasons.CLAIMS_IN_THE_WAY.found(wanted=wanted, claims=names)
+        return node_reasons.CLAIMS_IN_THE_WAY.found(wanted=wanted, claims=names)
     slot = lacking[0]
     if slot.claim is not None:
         return _claim(evidence, slot, slot.claim)
     if slot.asked or slot.due(evidence.now):
         owner = identity_of(evidence.workspace)
         asked = slot.asked or claim_name(owner, slot.ordinal, slot.attempt)
-        return reasons.CLAIM_ASKED.found(ready=len(ready), wanted=wanted, claim=asked)
+        return node_reasons.CLAIM_ASKED.found(ready=len(ready), wanted=wanted, claim=asked)
     return _retry(evidence, slot)
 
 
@@ -63,7 +63,7 @@ def _useless(evidence: Evidence) -> Finding | None:
     for node in evidence.usable if evidence.brought else ():
         failing = unhealthy_gpu(node.name, evidence.gpu_failures)
         if failing is not None:
-            return reasons.GPU_UNHEALTHY.found(why=failing.why)
+            return node_reasons.GPU_UNHEALTHY.found(why=failing.why)
     return None
 
 
@@ -73,22 +73,27 @@ def _lacking(evidence: Evidence) -> Finding:
         if not node.ready:
             condition = node.conditions.get("Ready")
             quote = quoted(condition.message or condition.reason if condition else "")
-            return reasons.NODE_NOT_READY.found(node=node.name, quote=quote)
+            return node_reasons.NODE_NOT_READY.found(node=node.name, quote=quote)
     for node in evidence.nodes:
         if not shows_gpus(node, evidence.plan):
             return _without_gpu(evidence, node)
     if not evidence.brought:
-        return reasons.NO_NODE_YET.found()
+        return node_reasons.NO_NODE_YET.found()
     return _no_match(evidence)
 
 
 def _broken(slot: Slot, claim: NodeClaim, fault: Broken) -> Finding:
     """Tell what is wrong with a machine: it is replaced, or that has been tried."""
     if slot.given_back:
-        found = reasons.CLAIM_REPLACED.in_the_words_of(fault.word)
+        found = node_reasons.CLAIM_REPLACED.in_the_words_of(fault.word)
         return found.found(claim=claim.name, why=fault.why)
-    known = {"GPUUnhealthy": reasons.GPU_UNHEALTHY, "GPUNotVisible": reasons.GPU_STAYS_AWAY}
-    return known.get(fault.word, reasons.NODE_STAYS_DOWN).found(claim=claim.name, why=fault.why)
+    known = {
+        "GPUUnhealthy": node_reasons.GPU_UNHEALTHY,
+        "GPUNotVisible": node_reasons.GPU_STAYS_AWAY,
+    }
+    return known.get(fault.word, node_reasons.NODE_STAYS_DOWN).found(
+        claim=claim.name, why=fault.why
+    )
 
 
 def _is_ready(slot: Slot) -> bool:
@@ -101,7 +106,7 @@ def _claim(evidence: Evidence, slot: Slot, claim: NodeClaim) -> Finding:
         return _dying(slot, claim, machine)
     obstacle = claim.obstacle
     if obstacle is None:  # the steps are done, only the sum of them is not written yet
-        return reasons.CLAIM_INITIALIZING.found(
+        return node_reasons.CLAIM_INITIALIZING.found(
             claim=claim.name, node=claim.node_name, quote="Ready is not reported yet"
         )
     reason = _BY_STEP[obstacle.type].in_the_words_of(obstacle.reason)
@@ -119,19 +124,19 @@ def _dying(slot: Slot, claim: NodeClaim, machine: str) -> Finding:
     if slot.broken is not None:
         return _broken(slot, claim, slot.broken)
     if record is None or not (record.reason and record.message):
-        return reasons.CLAIM_GOING.found(claim=claim.name)
-    return reasons.CLAIM_GIVEN_UP.in_the_words_of(record.reason).found(
+        return node_reasons.CLAIM_GOING.found(claim=claim.name)
+    return node_reasons.CLAIM_GIVEN_UP.in_the_words_of(record.reason).found(
         claim=claim.name, machine=machine, quote=quoted(record.message)
     )
 
 
 def _retry(evidence: Evidence, slot: Slot) -> Finding:
     record = slot.record
-    word = (record.reason if record else None) or reasons.CLAIM_GONE.word
+    word = (record.reason if record else None) or node_reasons.CLAIM_GONE.word
     gone = (record.claim or record.last_claim) if record else None
-    otherwise = reasons.CLAIM_GONE.found(claim=gone).message if gone else ""
+    otherwise = node_reasons.CLAIM_GONE.found(claim=gone).message if gone else ""
     types = " or ".join(slot.instance_types[:3])
-    return reasons.CLAIM_RETRY.in_the_words_of(word).found(
+    return node_reasons.CLAIM_RETRY.in_the_words_of(word).found(
         failures=slot.failures,
         machine=evidence.machine,
         hint=_hint(evidence),
@@ -161,8 +166,10 @@ def _without_gpu(evidence: Evidence, node: Node) -> Finding:
         "resource": evidence.plan.gpu_resource,
     }
     if ready.since is not None and evidence.now - ready.since > STARTING_PATIENCE:
-        return reasons.GPU_NOT_VISIBLE.found(since=f"{ready.since:%Y-%m-%dT%H:%M:%SZ}", **facts)
-    return reasons.GPU_NOT_YET_VISIBLE.found(**facts)
+        return node_reasons.GPU_NOT_VISIBLE.found(
+            since=f"{ready.since:%Y-%m-%dT%H:%M:%SZ}", **facts
+        )
+    return node_reasons.GPU_NOT_YET_VISIBLE.found(**facts)
 
 
 def _no_match(evidence: Evidence) -> Finding:
@@ -172,7 +179,7 @@ def _no_match(evidence: Evidence) -> Finding:
         + (f" {','.join(term['values'])}" if term.get("values") else "")
         for term in node_terms(evidence.workspace, evidence.plan)
     ]
-    return reasons.NO_NODE_MATCHES.found(
+    return node_reasons.NO_NODE_MATCHES.found(
         found=len(evidence.nodes),
         wanted=evidence.plan.node_count,
         selector=" and ".join(terms),

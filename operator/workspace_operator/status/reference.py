@@ -9,7 +9,7 @@ Must not be imported by the operator.
 import re
 import sys
 
-from workspace_operator.status import reasons
+from workspace_operator.status import node_reasons, reasons
 from workspace_operator.status.finding import Reason
 
 _HEAD = """\
@@ -55,7 +55,12 @@ def render() -> str:
 
 
 def _all_reasons() -> list[Reason]:
-    return [each for each in vars(reasons).values() if isinstance(each, Reason)]
+    return [
+        each
+        for module in (node_reasons, reasons)
+        for each in vars(module).values()
+        if isinstance(each, Reason)
+    ]
 
 
 def _row(reason: Reason) -> str:
