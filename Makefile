@@ -67,6 +67,9 @@ scan: $(SCAN)/.installed ## Review chart, model pods and alerts with checkov, ku
 bench-operator: $(STAMP) ## Time the operator on a real API server; prints one JSON object last
 	$(PY) -m benchmarks.operator
 
+fault-table: $(STAMP) cluster-binaries ## Kill the operator before and after each of its writes; writes the table in the README (about 15 min)
+	$(PY) -m tests.fault_table
+
 images: $(STAMP) ## Build the images of the operator and of tiny-mistral (Docker, else buildah)
 	$(PY) -m tests.images build operator tiny-mistral
 
@@ -79,4 +82,4 @@ demo: $(STAMP) ## Start a real Kubernetes, install the operator, apply a Workspa
 demo-down: $(STAMP) ## Take the demo away
 	$(PY) -m tests.demo down
 
-.PHONY: help setup lint format lock cluster-binaries generate test scan bench-operator images e2e demo demo-down
+.PHONY: help setup lint format lock cluster-binaries generate test scan bench-operator fault-table images e2e demo demo-down

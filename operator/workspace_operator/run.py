@@ -11,8 +11,9 @@ Must not read the environment: `__main__` does.
 import asyncio
 import logging
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import kopf
@@ -67,9 +68,17 @@ class Parts:
     wake: Wake
 
 
-async def run(settings: Settings, catalog: Catalog) -> None:
+async def run(
+    settings: Settings, catalog: Catalog, *, clock: Callable[[], datetime] = utc_now
+) -> None:
     """
     Run one operator until SIGTERM or SIGINT.
+
+    Args:
+        settings: The administrator's choices.
+        catalog: The models on offer.
+        clock: Tells the time that is written down and compared with what was; pauses and time-outs
+            go by the event loop's.
 
     Raises:
         BadStart: The cluster is not ready for it.
@@ -84,7 +93,7 @@ async def run(settings: Settings, catalog: Catalog) -> None:
     health = Health(stale_seconds=max(180.0, 3.0 * settings.resync_seconds))
     connection = Connection(settings.kubeconfig, on_answer=health.beat)
     await connection.open()
-    parts = _assemble(settings, catalog, connection, metrics, health)
+    parts = _assemble(settings, catalog, connection, metrics, health, clock)
     try:
         async with serve(
             health=health,
@@ -107,6 +116,7 @@ def _assemble(
     connection: Connection,
     metrics: Metrics,
     health: Health,
+    clock: Callable[[], datetime],
 ) -> Parts:
     lease = Lease(
         cluster=ApiServer(connection, guard=_always, count_write=metrics.count_write),
@@ -120,7 +130,7 @@ def _assemble(
         connection, guard=guard, count_write=metrics.count_write, on_written=echoes.wrote
     )
     probe = ModelProbe(interval_seconds=settings.probe_interval_seconds)
-    reporter = Reporter(cluster=cluster, metrics=metrics, instance=settings.pod_name, clock=utc_now)
+    reporter = Reporter(cluster=cluster, metrics=metrics, instance=settings.pod_name, clock=clock)
     reconciler = Reconciler(
         cluster=cluster,
         catalog=catalog,
@@ -130,6 +140,7 @@ def _assemble(
         reporter=reporter,
         metrics=metrics,
         newborns=newborns,
+        clock=clock,
     )
     queue = WorkQueue(reconciler, workers=WORKERS, least_pause=_least_pause, telling=reporter)
     metrics.queue_depth.set_function(lambda: len(queue))

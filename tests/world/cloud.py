@@ -35,10 +35,22 @@ def condition(kind: str, status: str, reason: str = "Played", message: str = "")
 
 @dataclass(slots=True)
 class Cloud:
-    """Answer every NodeClaim; `has_capacity` and `makes_nodes` may change at any time."""
+    """
+    Answer every NodeClaim; all of it may be changed at any time.
+
+    Attributes:
+        api: The administrator's.
+        has_capacity: Whether a claim gets a machine.
+        refusals: How many claims more are refused though there is capacity.
+        makes_nodes: Whether a machine joins as a node.
+        gpus: How many GPUs a node shows.
+        refused: Names of the claims that were refused.
+        created: Names of all claims.
+    """
 
     api: Api
     has_capacity: bool = True
+    refusals: int = 0
     makes_nodes: bool = True
     gpus: int = 1
     refused: list[str] = field(default_factory=list)
@@ -65,7 +77,8 @@ class Cloud:
 
     async def _launch(self, claim: Manifest) -> None:
         path = f"{CLAIMS}/{claim['metadata']['name']}"
-        if not self.has_capacity:
+        if not self.has_capacity or self.refusals > 0:
+            self.refusals = max(0, self.refusals - 1)
             self.refused.append(claim["metadata"]["name"])
             refusal = condition("Launched", "False", NO_CAPACITY, NO_CAPACITY_MESSAGE)
             await self.api.merge(f"{path}/status", {"status": {"conditions": [refusal]}})
@@ -112,6 +125,12 @@ class Cloud:
             "conditions": [condition(step, "True", step) for step in STEPS],
         }
         await self.api.merge(f"{CLAIMS}/{name}/status", {"status": status})
+
+    async def lose(self, claim: Manifest) -> None:
+        """Let the machine of a claim vanish: its node goes, then Karpenter collects the claim."""
+        name = claim["metadata"]["name"]
+        await self.api.delete(f"/api/v1/nodes/{name}")
+        await self.api.delete(f"{CLAIMS}/{name}")
 
     async def _terminate(self, claim: Manifest) -> None:
         name = claim["metadata"]["name"]

@@ -7,6 +7,7 @@ container is started before it is ready, and a deleted pod is gone only when its
 
 import asyncio
 import contextlib
+from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.world.api import Api, ApiError, Manifest
@@ -24,6 +25,11 @@ class Kubelet:
     api: Api
     phase: str = "ready"
     models: dict[str, Model] = field(default_factory=dict)
+    _tokens: Counter[str] = field(default_factory=Counter)
+
+    def served(self, namespace: str) -> int:
+        """Count the tokens that models of a namespace ever made, also those that are gone."""
+        return self._tokens[namespace]
 
     async def run(self) -> None:
         running: dict[str, asyncio.Task[None]] = {}
@@ -45,7 +51,8 @@ class Kubelet:
 
     async def _run(self, pod: Manifest) -> None:
         name = pod["metadata"]["name"]
-        model = Model()
+        namespace = pod["metadata"]["namespace"]
+        model = Model(on_token=lambda: self._tokens.update([namespace]))
         model.phase = self.phase
         with contextlib.suppress(ApiError):
             try:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -12,8 +13,11 @@ PORT = 5000
 class Model:
     """Listen on an address of one's own, and be in whatever state the test wants."""
 
-    def __init__(self, name: str = "mistral-7b-instruct") -> None:
+    def __init__(
+        self, name: str = "mistral-7b-instruct", on_token: Callable[[], None] = lambda: None
+    ) -> None:
         self.name = name
+        self._on_token = on_token
         self.phase = "ready"
         self.tokens = 0
         self.answers_tokens = True
@@ -63,4 +67,5 @@ class Model:
         if not (self.ready and self.answers_tokens):
             return web.json_response({"error": {"message": "not now"}}, status=503)
         self.tokens += 1
+        self._on_token()
         return web.json_response({"choices": [{"text": "!"}]})

@@ -14,7 +14,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import yaml
@@ -58,6 +58,38 @@ def _environment(manifests: list[dict[str, Any]]) -> dict[str, str]:
     return {each["name"]: each["value"] for each in container["env"] if "value" in each}
 
 
+class Process(Protocol):
+    """Be a running program: `subprocess.Popen`, or what stands for it."""
+
+    returncode: int | None
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end."""
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
+class Launch(Protocol):
+    """Start an operator with an environment, its stderr appended to a file."""
+
+    def __call__(self, environment: dict[str, str], log: Path) -> Process:
+        """Start it."""
+
+
+def cold_start(environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    """Start the program as a container does."""
+    with log.open("ab") as stderr:
+        command = [sys.executable, "-m", "workspace_operator"]
+        return subprocess.Popen(command, env=environment, stderr=stderr)  # noqa: S603 - ours
+
+
 @dataclass(slots=True)
 class Operator:
     """One life of the process after the other, each with its log."""
@@ -68,7 +100,8 @@ class Operator:
     name: str = "operator-0"
     metrics_port: int = 0
     health_port: int = 0
-    _process: "subprocess.Popen[bytes] | None" = field(default=None)
+    launch: Launch = cold_start
+    _process: Process | None = field(default=None)
 
     def start(self) -> None:
         self.metrics_port, self.health_port = free_ports(2)
@@ -82,13 +115,10 @@ class Operator:
             "ATELIER_METRICS_PORT": str(self.metrics_port),
             "ATELIER_HEALTH_PORT": str(self.health_port),
         }
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "workspace_operator"], env=environment, stderr=log
-            )
+        self._process = self.launch(environment, self.log)
 
     @property
-    def process(self) -> "subprocess.Popen[bytes]":
+    def process(self) -> Process:
         assert self._process is not None
         return self._process
 

@@ -1,0 +1,95 @@
+"""One control plane, one played world, one operator behind the proxy: where cases are played."""
+
+import asyncio
+import functools
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.cluster import ControlPlane
+from tests.world import World, play
+from tests.world.fault_proxy import FaultProxy, fault_proxy
+from tests.world.history import History, following
+from tests.world.operator_process import NAMESPACE, RELEASE, Operator
+from tests.world.warm_start import WarmStart
+
+CONTROLLERS = (
+    "deployment-controller",
+    "replicaset-controller",
+    "garbage-collector-controller",
+    "namespace-controller",
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Bench:
+    """Hold what cases share; there is no Lease, so that the next life need not wait for it."""
+
+    plane: ControlPlane
+    world: World
+    proxy: FaultProxy
+    history: History
+    warm: WarmStart
+    environment: dict[str, str]
+    directory: Path
+    operator: Operator = field(init=False)
+
+    def __post_init__(self) -> None:
+        direct = self.plane.kubeconfig_for(NAMESPACE, RELEASE)
+        self.operator = Operator(
+            kubeconfig=self.proxy.kubeconfig(direct, self.directory / "kubeconfig"),
+            environment={**self.environment, "ATELIER_LEADER_ELECTION": "false"},
+            log=self.directory / "operator.log",
+            name="victim",
+            launch=self.warm,
+        )
+        self.proxy.kill = lambda: self.operator.send(signal.SIGKILL)
+
+    def run_by(self, scale: float) -> None:
+        """Start the operator anew, its clock `scale` times as fast as ours."""
+        if self.operator.runs:
+            self.operator.stop()
+        self.operator.launch = functools.partial(self.warm, scale=scale, epoch=time.time())
+        self.operator.start()
+
+    async def dies(self) -> None:
+        """Wait until the operator is dead."""
+        while self.operator.runs:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def open_bench(
+    plane: ControlPlane, environment: dict[str, str], directory: Path
+) -> AsyncIterator[Bench]:
+    """
+    Play the world of a control plane whose controllers are `CONTROLLERS`.
+
+    Args:
+        plane: With the definitions of Karpenter and the chart.
+        environment: What the chart sets for the operator.
+        directory: For the log and the kubeconfig.
+    """
+    with WarmStart() as warm:
+        async with (
+            play(plane) as world,
+            fault_proxy(plane) as proxy,
+            following(world.api) as history,
+        ):
+            bench = Bench(
+                plane=plane,
+                world=world,
+                proxy=proxy,
+                history=history,
+                warm=warm,
+                environment=environment,
+                directory=directory,
+            )
+            try:
+                yield bench
+            finally:
+                if bench.operator.runs:
+                    bench.operator.stop()
