@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.cluster import ControlPlane, control_plane, karpenter_crds
 from tests.fault_table.bench import CONTROLLERS, Bench, open_bench
-from tests.fault_table.cases import QUIET_SECONDS, Case, close, play_case, play_reference
+from tests.fault_table.cases import QUIET_SECONDS, Case, close, play_case, play_reference, take_away
 from tests.fault_table.scenarios import SCENARIOS, Scenario
 from tests.fault_table.table import Row, machine, put_into, rows_of, summary
 from tests.world.operator_process import install
@@ -40,9 +40,11 @@ async def deaths_of(bench: Bench, scenario: Scenario) -> list[Case]:
     for at in range(1, len(reference.writes) + 1):
         for moment in ("before", "after"):
             case = await play_case(bench, reference, at, moment)
-            if not case.write:
+            if case.write:
+                waiting.append(case)
+            else:
                 tell(f"  {case}: there was no such write this time")
-            waiting.append(case)
+                await take_away(bench, case.team)
             while waiting and time.monotonic() > waiting[0].ended_at + QUIET_SECONDS:
                 closed.append(await judged(bench, waiting.pop(0)))
     closed += [await judged(bench, case) for case in waiting]

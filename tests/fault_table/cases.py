@@ -106,7 +106,7 @@ async def play_reference(bench: Bench, scenario: Scenario) -> Reference:
     )
     faults = too_many_claims(revisions) + _statuses(bench, revisions)
     assert faults == [], f"{scenario.name}, without any fault: {faults}"
-    await _take_away(bench, stage.team)
+    await take_away(bench, stage.team)
     return reference
 
 
@@ -164,7 +164,7 @@ async def close(bench: Bench, case: Case) -> Case:
         "G": too_many_claims(revisions),
         "within 15 s": slow,
     }
-    await _take_away(bench, case.team)
+    await take_away(bench, case.team)
     return case
 
 
@@ -232,5 +232,6 @@ async def _silence(bench: Bench, team: str) -> None:
         await asyncio.sleep(SETTLED_SECONDS)
 
 
-async def _take_away(bench: Bench, team: str) -> None:
+async def take_away(bench: Bench, team: str) -> None:
+    """Delete a namespace with all that is in it, and do not wait for that."""
     await bench.world.api.delete(f"/api/v1/namespaces/{team}")

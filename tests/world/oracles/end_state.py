@@ -34,6 +34,7 @@ DROPPED = frozenset(
 MEASURED = frozenset({"startup"})
 # Their status is the work of others, or passes through states that no one waits for.
 WITHOUT_STATUS = frozenset({"Deployment", "ReplicaSet", "Pod", "Service"})
+SHOWN = 200
 MASKS = (
     (re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z"), "TIME"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "UID"),
@@ -94,4 +95,13 @@ def difference(expected: Any, found: Any, where: str = "") -> list[str]:  # noqa
             for number, (one, other) in pairs
             for line in difference(one, other, f"{where}/{number}")
         ]
-    return [] if expected == found else [f"{where}: expected {expected!r}, found {found!r}"]
+    if expected == found:
+        return []
+    return [f"{where}: expected {_short(expected)}, found {_short(found)}"]
+
+
+def _short(value: Any) -> str:  # noqa: ANN401 - any JSON
+    """Count what is long, and show what is not."""
+    text = repr(value)
+    many = f"{len(value)} of them" if isinstance(value, list | dict) else f"{text[:SHOWN]}..."
+    return text if len(text) <= SHOWN else many
