@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import signal
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from tests.cluster import ControlPlane
 from tests.world import World, play
+from tests.world.clock import WORLD
 from tests.world.fault_proxy import FaultProxy, fault_proxy
 from tests.world.history import History, following
 from tests.world.operator_process import NAMESPACE, RELEASE, Operator
@@ -49,10 +49,11 @@ class Bench:
         self.proxy.kill = lambda: self.operator.send(signal.SIGKILL)
 
     def run_by(self, scale: float) -> None:
-        """Start the operator anew, its clock `scale` times as fast as ours."""
+        """Start the operator anew, in a time `scale` times as fast as ours."""
         if self.operator.runs:
             self.operator.stop()
-        self.operator.launch = functools.partial(self.warm, scale=scale, epoch=time.time())
+        WORLD.accelerate(scale)
+        self.operator.launch = functools.partial(self.warm, clock=WORLD)
         self.operator.start()
 
     async def dies(self) -> None:
@@ -91,5 +92,6 @@ async def open_bench(
             try:
                 yield bench
             finally:
+                WORLD.accelerate(1.0)
                 if bench.operator.runs:
                     bench.operator.stop()

@@ -96,7 +96,7 @@ async def play_reference(bench: Bench, scenario: Scenario) -> Reference:
     claims = bench.history.claim_names(stage.team)
     reference = Reference(
         scenario=scenario,
-        end=end_state(revisions, stage.team),
+        end=end_state(revisions, stage.team, forgiven=scenario.forgiven),
         counts=tally(revisions),
         writes=tuple(
             each.asked
@@ -155,7 +155,7 @@ async def close(bench: Bench, case: Case) -> Case:
     claims = bench.history.claim_names(case.team)
     slow = [f"{case.seconds:.1f} s"] if case.seconds > CONVERGE_SECONDS else []
     case.verdicts = {
-        "E": difference(reference.end, end_state(revisions, case.team)),
+        "E": difference(reference.end, _end(revisions, case)),
         "C": difference(_plain(reference.counts), _plain(tally(revisions))),
         "Q": late_writes(
             bench.proxy.log, (case.ended_at or 0) + LAST_WORD_SECONDS, case.team, claims
@@ -166,6 +166,10 @@ async def close(bench: Bench, case: Case) -> Case:
     }
     await take_away(bench, case.team)
     return case
+
+
+def _end(revisions: list[Revision], case: Case) -> dict[str, Any]:
+    return end_state(revisions, case.team, forgiven=case.reference.scenario.forgiven)
 
 
 def _plain(counts: Tally) -> dict[str, int]:
@@ -209,7 +213,7 @@ async def _reached(bench: Bench, case: Case) -> None:
     while time.monotonic() < deadline:
         revisions = bench.history.of(case.team)
         if tally(revisions) >= case.reference.counts and (
-            end_state(revisions, case.team) == case.reference.end
+            _end(revisions, case) == case.reference.end
         ):
             case.ended_at = time.monotonic()
             return

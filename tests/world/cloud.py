@@ -9,9 +9,9 @@ written on it.
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from tests.world.api import CLAIMS, Api, ApiError, Manifest
+from tests.world.clock import WORLD
 
 FINALIZER = "karpenter.sh/termination"
 STEPS = ("Launched", "Registered", "Initialized", "Ready")
@@ -20,7 +20,7 @@ NO_CAPACITY_MESSAGE = "no Standard_NC24ads_A100_v4 left in zone 1"
 
 
 def now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return WORLD().strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def condition(kind: str, status: str, reason: str = "Played", message: str = "") -> Manifest:

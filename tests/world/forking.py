@@ -12,6 +12,7 @@ import signal
 import sys
 from typing import Any
 
+from tests.world.clock import Clock
 from tests.world.other_clock import main, run_by_another_clock
 
 INTERNAL_ERROR = 70
@@ -31,9 +32,8 @@ def start(request: dict[str, Any]) -> int:
         random.seed()
         os.environ.clear()  # noqa: TID251 - the operator's own environment, and nothing else
         os.environ.update(request["start"])  # noqa: TID251 - the same
-        scale, skew, epoch = request["scale"], request["skew"], request["epoch"]
-        ordinary = (scale, skew) == (1.0, 0.0)
-        code = main([]) if ordinary else run_by_another_clock(scale, skew, epoch)
+        clock = Clock(**request["clock"])
+        code = main([]) if clock.is_ours else run_by_another_clock(clock)
     finally:
         sys.stderr.flush()
         os._exit(code)

@@ -22,6 +22,7 @@ FOLLOWED = {
     "Deployment": "/apis/apps/v1/deployments",
     "ReplicaSet": "/apis/apps/v1/replicasets",
     "Service": "/api/v1/services",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/networkpolicies",
     "Pod": "/api/v1/pods",
     "Event": "/apis/events.k8s.io/v1/events",
 }

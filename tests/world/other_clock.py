@@ -3,7 +3,7 @@ Run the operator by another clock: faster than ours, or ahead of it.
 
 An hour without capacity is an hour of waiting for nothing. Here every pause that the operator makes
 takes a `scale`-th of its time, and the wall clock that it writes down and compares goes `scale`
-times as fast; `skew` sets that one ahead or back. Time-outs stay what they are, since the API
+times as fast (`clock.py`). Time-outs stay what they are, since the API
 server and the models are no faster. Nothing else is another program: the settings, the catalog and
 `run` are those of `python -m workspace_operator`.
 """
@@ -12,11 +12,9 @@ import asyncio
 import os
 import socket
 import sys
-import time
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TypeVarTuple
 
 from model_presets.catalog import load_catalog
@@ -27,9 +25,11 @@ from workspace_operator.lease import LeaseLost
 from workspace_operator.run import BadStart, run
 from workspace_operator.settings import Settings
 
+from tests.world.clock import Clock
+
 Ts = TypeVarTuple("Ts")
 
-__all__ = ["FastLoop", "fast_clock", "main", "run_by_another_clock"]
+__all__ = ["FastLoop", "main", "run_by_another_clock"]
 
 
 class FastLoop(asyncio.SelectorEventLoop):
@@ -54,24 +54,15 @@ class FastLoop(asyncio.SelectorEventLoop):
         return super().call_later(delay / self._scale, callback, *args, context=context)
 
 
-def fast_clock(scale: float, skew: float, epoch: float) -> Callable[[], datetime]:
-    """Return a clock `skew` seconds ahead, which has gone `scale` times as fast since `epoch`."""
-
-    def now() -> datetime:
-        return datetime.fromtimestamp(epoch + skew + (time.time() - epoch) * scale, UTC)
-
-    return now
-
-
-def run_by_another_clock(scale: float, skew: float, epoch: float) -> int:
+def run_by_another_clock(clock: Clock) -> int:
     """Run the operator as its `main` does, and return the exit code; `main` has the rest."""
     settings = Settings.from_environment(os.environ)  # noqa: TID251 - stands for __main__
     settings = replace(settings, pod_name=settings.pod_name or socket.gethostname())
     catalog = load_catalog(settings.preset_directory)
     logs.configure(settings.log_level)
     try:
-        with asyncio.Runner(loop_factory=lambda: FastLoop(scale)) as runner:
-            runner.run(run(settings, catalog, clock=fast_clock(scale, skew, epoch)))
+        with asyncio.Runner(loop_factory=lambda: FastLoop(clock.scale)) as runner:
+            runner.run(run(settings, catalog, clock=clock))
     except (BadStart, LeaseLost, NoCredentials) as error:
         sys.stderr.write(f"workspace_operator: {error}\n")
         return 1

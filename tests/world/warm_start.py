@@ -14,9 +14,12 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tests.world.clock import Clock
 
 ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 0.02
@@ -91,13 +94,7 @@ class WarmStart:
         return answer
 
     def __call__(
-        self,
-        environment: dict[str, str],
-        log: Path,
-        *,
-        scale: float = 1.0,
-        skew: float = 0.0,
-        epoch: float = 0.0,
+        self, environment: dict[str, str], log: Path, clock: Clock | None = None
     ) -> WarmProcess:
         """
         Start an operator.
@@ -105,11 +102,9 @@ class WarmStart:
         Args:
             environment: All of its environment.
             log: Where its stderr goes, appended.
-            scale: How much faster its clock runs than ours.
-            skew: Seconds that its clock is ahead of ours.
-            epoch: Since when it runs faster, in seconds since 1970; the same for every life.
+            clock: By which it runs; ours if none is given.
         """
-        clock = {"scale": scale, "skew": skew, "epoch": epoch}
-        pid = self.ask({"start": environment, "log": str(log), **clock})
+        told = asdict(clock or Clock())
+        pid = self.ask({"start": environment, "log": str(log), "clock": told})
         assert pid is not None
         return WarmProcess(self, pid)

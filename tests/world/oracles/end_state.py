@@ -13,7 +13,15 @@ from typing import Any
 from tests.world.api import Manifest
 from tests.world.history import Revision, living
 
-COMPARED = ("Workspace", "NodeClaim", "Deployment", "ReplicaSet", "Service", "Pod")
+COMPARED = (
+    "Workspace",
+    "NodeClaim",
+    "Deployment",
+    "ReplicaSet",
+    "Service",
+    "NetworkPolicy",
+    "Pod",
+)
 DROPPED = frozenset(
     {
         "clusterIP",
@@ -41,18 +49,31 @@ MASKS = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "HASH"),
     (re.compile(r"\bws[0-9a-f]{15}\b"), "CLAIM"),
     (re.compile(r"\b127\.\d+\.\d+\.\d+\b"), "ADDRESS"),
-    (re.compile(r"(?<=mistral-)[0-9a-z]{8,10}(-[0-9a-z]{5})?\b"), "SUFFIX"),
+    # The alphabet of generated names. Source: k8s.io/apimachinery, pkg/util/rand/rand.go.
+    (
+        re.compile(r"(?<=mistral-)[bcdf-hj-np-tv-xz2-9]{5,10}(-[bcdf-hj-np-tv-xz2-9]{5})?\b"),
+        "SUFFIX",
+    ),
 )
 
 
-def end_state(revisions: Iterable[Revision], team: str) -> dict[str, Any]:
-    """Describe the objects that live after these revisions: kind and masked name to masked body."""
+def end_state(
+    revisions: Iterable[Revision], team: str, *, forgiven: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """
+    Describe the objects that live after these revisions: kind and masked name to masked body.
+
+    Args:
+        revisions: Of one namespace.
+        team: Its name.
+        forgiven: Fields that need not be alike, with an argument for each where they are named.
+    """
     found: dict[str, list[Any]] = {}
     for each in living(revisions).values():
         if each.kind in COMPARED:
             body = _without_status(each.kind, each.body)
             label = f"{each.kind} {masked(each.name, team)}"
-            found.setdefault(label, []).append(masked(body, team))
+            found.setdefault(label, []).append(masked(body, team, forgiven))
     return {label: sorted(bodies, key=repr) for label, bodies in sorted(found.items())}
 
 
@@ -62,16 +83,20 @@ def _without_status(kind: str, body: Manifest) -> Manifest:
     return {key: value for key, value in body.items() if key != "status"}
 
 
-def masked(value: Any, team: str) -> Any:  # noqa: ANN401 - any JSON
+def masked(
+    value: Any,  # noqa: ANN401 - any JSON
+    team: str,
+    forgiven: frozenset[str] = frozenset(),
+) -> Any:  # noqa: ANN401 - any JSON
     """Return a JSON value without what differs from one good run to the next."""
     if isinstance(value, dict):
         return {
-            key: sorted(each) if key in MEASURED else masked(each, team)
+            key: sorted(each) if key in MEASURED else masked(each, team, forgiven)
             for key, each in value.items()
-            if key not in DROPPED
+            if key not in DROPPED | forgiven
         }
     if isinstance(value, list):
-        return [masked(each, team) for each in value]
+        return [masked(each, team, forgiven) for each in value]
     if isinstance(value, str):
         text = value.replace(team, "NAMESPACE")
         for pattern, mask in MASKS:

@@ -12,7 +12,15 @@ from collections.abc import Iterable
 from tests.world.history import Revision
 
 ORDINAL = "atelier.kaito.sh/ordinal"
-COUNTED = ("Workspace", "NodeClaim", "Deployment", "ReplicaSet", "Service", "Pod")
+COUNTED = (
+    "Workspace",
+    "NodeClaim",
+    "Deployment",
+    "ReplicaSet",
+    "Service",
+    "NetworkPolicy",
+    "Pod",
+)
 
 Tally = Counter[tuple[str, str, str]]
 
