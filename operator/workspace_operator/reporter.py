@@ -72,7 +72,7 @@ class Reporter:
         startup = status.startup.model_dump(exclude_none=True) if status.startup else {}
         self.metrics.show_startup(key, startup)
         stored = parse_status(body.get("status"))
-        manifest = status.to_manifest()
+        manifest = _with_times_of(stored, status).to_manifest()
         if manifest == stored.to_manifest():
             self._untold.pop(key, None)
             return
@@ -137,3 +137,22 @@ class Reporter:
             await self.cluster.create(event)
         except ClusterError as error:
             logger.warning("event not posted", extra={"reason": status.phase, "error": str(error)})
+
+
+def _with_times_of(stored: WorkspaceStatus, status: WorkspaceStatus) -> WorkspaceStatus:
+    """
+    Return the status with the time of each condition that users still see as it was.
+
+    A condition that changed and changed back before anybody was told has not changed for them.
+    """
+    told = {each.type: each for each in stored.conditions}
+    return status.model_copy(
+        update={
+            "conditions": tuple(
+                each.model_copy(update={"last_transition_time": before.last_transition_time})
+                if (before := told.get(each.type)) is not None and before.status == each.status
+                else each
+                for each in status.conditions
+            )
+        }
+    )

@@ -3,10 +3,10 @@
 import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
-from workspace_operator.api import WorkspaceStatus
+from workspace_operator.api import Condition, WorkspaceStatus
 from workspace_operator.cluster import Cluster, Conflict, Gone, Unreachable
 from workspace_operator.metrics import Metrics
 from workspace_operator.reporter import Reporter
@@ -77,6 +77,30 @@ def test_a_status_that_is_stored_already_is_no_news(reporter: Reporter, cluster:
     assert not reporter.has_news(KEY)
     tell(reporter)
     assert cluster.statuses == cluster.events == []
+
+
+def condition(status: Literal["True", "False"], minute: int) -> Condition:
+    return Condition(
+        type="Ready",
+        status=status,
+        reason="Told",
+        message="as it is",
+        last_transition_time=NOW.replace(minute=minute),
+    )
+
+
+def test_what_changed_and_changed_back_untold_has_not_changed(
+    reporter: Reporter, cluster: Recorder
+) -> None:
+    stored = WorkspaceStatus(conditions=(condition("True", 1),))
+    reporter.note(
+        KEY, body(stored.to_manifest()), WorkspaceStatus(conditions=(condition("False", 2),))
+    )
+    back = WorkspaceStatus(conditions=(condition("True", 3),))
+    reporter.note(KEY, body(stored.to_manifest()), back)
+    assert not reporter.has_news(KEY)
+    tell(reporter)
+    assert cluster.statuses == []
 
 
 def test_the_next_pass_sees_what_is_untold(reporter: Reporter) -> None:
