@@ -85,6 +85,23 @@ def test_ready_claims_survive_a_smaller_count() -> None:
     assert [each.name for each in found.surplus] == [claim_name(OWNER, 0, 0)]
 
 
+def test_of_ready_claims_the_youngest_goes_first() -> None:
+    claims = [claim(ordinal=0), claim(ordinal=1)]
+    claims[0]["metadata"]["creationTimestamp"] = "2026-03-01T11:00:00Z"
+    found = seen(workspace(), Snapshot.parse(node_claims=claims), T0)
+    assert [slot.ordinal for slot in found.slots] == [1]
+
+
+def test_a_claim_that_lost_labels_and_annotations_is_known_by_its_name() -> None:
+    bare = claim(ordinal=0)
+    bare["metadata"] |= {"labels": {}, "annotations": {}}
+    found = seen(workspace(), Snapshot.parse(node_claims=[bare]), T0)
+    assert [slot.claim.name for slot in found.slots if slot.claim] == [claim_name(OWNER, 0, 0)]
+    foreign = claim("ws-of-another", ordinal=None, uid=None)
+    foreign["metadata"] |= {"labels": {}, "annotations": {}}
+    assert seen(workspace(), Snapshot.parse(node_claims=[foreign]), T0).slots[0].claim is None
+
+
 def test_a_dying_claim_keeps_its_place_until_it_is_gone() -> None:
     found = seen(workspace(), Snapshot.parse(node_claims=[claim(deleting=True)]), T0)
     assert [slot.due(T0) for slot in found.slots] == [False]

@@ -70,13 +70,18 @@ def test_a_spec_that_cannot_be_read_is_a_condition_and_keeps_what_was_known() ->
 def test_a_deletion_says_what_it_waits_for() -> None:
     made, before = told(SERVING)
     going = made.model_copy(update={"status": before, "deletion_timestamp": at(400)})
-    snapshot = Snapshot.parse(node_claims=[claim("ws1", deleting=True)])
+    held = claim("ws1", deleting=True)
+    held["metadata"]["finalizers"] = ["karpenter.sh/termination"]
+    snapshot = Snapshot.parse(node_claims=[held])
     status = report(going, planned(made), snapshot, at(401))
     deleting = status.condition("WorkspaceDeleting")
     assert deleting
     assert (deleting.status, deleting.reason) == ("True", "workspaceDeleted")
     assert deleting.message.startswith("workspace is being deleted")
-    assert status.progress == "waits for NodeClaim ws1 to go"
+    assert status.progress == (
+        "waits for NodeClaim ws1 (deleted at 2026-03-01T10:05:00Z, "
+        "held by karpenter.sh/termination) to go"
+    )
     assert status.phase == "Deleting"
     again = going.model_copy(update={"status": status})
     assert report(again, planned(made), snapshot, at(402)) == status

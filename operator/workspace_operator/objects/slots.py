@@ -24,6 +24,7 @@ from workspace_operator.objects.metadata import (
     WORKSPACE_LABEL,
     WORKSPACE_NAMESPACE_LABEL,
     Identity,
+    claim_name,
     identity_of,
 )
 from workspace_operator.objects.watchdog import Broken, broken, gpu_failures, may_replace
@@ -32,6 +33,10 @@ from workspace_operator.snapshot import NodeClaim, Snapshot
 
 # A claim that was asked for in one pass is seen in the next; the status keeps whole seconds.
 SETTLE_SECONDS = 1.0
+
+# How far the names of a claim without labels are compared: a millisecond of work, and rare.
+NAMED_ORDINALS = 16
+NAMED_ATTEMPTS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +194,19 @@ def _belongs(owner: Identity, claim: NodeClaim) -> bool:
     return (
         claim.labels.get(WORKSPACE_LABEL) == owner.name
         and claim.labels.get(WORKSPACE_NAMESPACE_LABEL) == owner.namespace
+    ) or _has_our_name(owner, claim)
+
+
+def _has_our_name(owner: Identity, claim: NodeClaim) -> bool:
+    """
+    Say whether a claim that lost labels and annotations was made for this very Workspace.
+
+    Its name is a hash over the Workspace's uid, so nobody else's claim has it by chance.
+    """
+    return any(
+        claim.name == claim_name(owner, ordinal, attempt)
+        for ordinal in range(NAMED_ORDINALS)
+        for attempt in range(NAMED_ATTEMPTS)
     )
 
 
@@ -222,6 +240,7 @@ def _ordinal(claim: NodeClaim, remembered: dict[str | None, NodeAttempt]) -> int
     return record.ordinal if record else None
 
 
-def _worth(ordinal: int, claim: NodeClaim) -> tuple[bool, bool, int]:
-    """Order claims by how much is lost with them: living and ready ones first."""
-    return (claim.deleting, not claim.ready, ordinal)
+def _worth(ordinal: int, claim: NodeClaim) -> tuple[bool, bool, float, int]:
+    """Order claims by how much is lost with them: living ones first, then ready ones, then old."""
+    born = claim.created.timestamp() if claim.created else float("inf")
+    return (claim.deleting, not claim.ready, born, ordinal)

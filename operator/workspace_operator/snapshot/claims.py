@@ -38,6 +38,8 @@ class NodeClaim:
     name: str
     uid: str
     deleting: bool
+    deleting_since: datetime | None = None
+    finalizers: tuple[str, ...] = ()
     created: datetime | None
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -56,6 +58,8 @@ class NodeClaim:
             name=text(metadata.get("name")),
             uid=text(metadata.get("uid")),
             deleting=bool(metadata.get("deletionTimestamp")),
+            deleting_since=moment(metadata.get("deletionTimestamp")),
+            finalizers=tuple(map(text, metadata.get("finalizers") or ())),
             created=moment(metadata.get("creationTimestamp")),
             labels=labels,
             annotations=strings(metadata.get("annotations")),

@@ -29,7 +29,7 @@ from workspace_operator.objects.slots import SETTLE_SECONDS, owned_claims
 from workspace_operator.objects.watchdog import gpu_failures
 from workspace_operator.plan import Plan, PlanError
 from workspace_operator.settings import Settings
-from workspace_operator.snapshot import Snapshot
+from workspace_operator.snapshot import NodeClaim, Snapshot
 from workspace_operator.status import reasons
 from workspace_operator.status.attempts import next_attempt_at, node_attempts
 from workspace_operator.status.evidence import Evidence, gather
@@ -207,8 +207,8 @@ def _without_plan(
 def _report_deletion(workspace: Workspace, snapshot: Snapshot, now: datetime) -> WorkspaceStatus:
     """Return the status of a Workspace that is going; the other conditions stay as they were."""
     before = workspace.status
-    names = [claim.name for claim in owned_claims(identity_of(workspace), snapshot)]
-    rest = f"; waits for NodeClaim {', '.join(names)} to go" if names else ""
+    claims = owned_claims(identity_of(workspace), snapshot)
+    rest = f"; waits for {', '.join(map(_going, claims))} to go" if claims else ""
     finding = reasons.DELETING.found(rest=rest)
     deleting = Finding(verdict="True", reason=conditions.DELETED, message=finding.message)
     whole = Finding(verdict="False", reason=conditions.PENDING, message=finding.message)
@@ -233,6 +233,15 @@ def _report_deletion(workspace: Workspace, snapshot: Snapshot, now: datetime) ->
             "observed_generation": workspace.generation,
         }
     )
+
+
+def _going(claim: NodeClaim) -> str:
+    """Name a claim that is still there, since when it is going, and what holds it."""
+    if claim.deleting_since is None:
+        return f"NodeClaim {claim.name}"
+    since = f"{claim.deleting_since:%Y-%m-%dT%H:%M:%SZ}"
+    held = f", held by {' and '.join(claim.finalizers)}" if claim.finalizers else ""
+    return f"NodeClaim {claim.name} (deleted at {since}{held})"
 
 
 def _state(before: WorkspaceStatus, *, ready: bool) -> str:
