@@ -25,6 +25,7 @@ PLAN_FITS = "PlanFits"
 GPU_VISIBLE = "GPUVisible"
 IMAGE_PULLED = "ImagePulled"
 WEIGHTS_LOADED = "WeightsLoaded"
+ROLLED_OUT = "RolledOut"
 READY = "Ready"
 
 # Reasons of KAITO: nodes.

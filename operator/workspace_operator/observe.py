@@ -19,6 +19,7 @@ from workspace_operator.cluster.kinds import (
     NODE,
     NODE_CLAIM,
     POD,
+    REPLICA_SET,
     SERVICE,
     WORKSPACE,
 )
@@ -58,12 +59,20 @@ class Observer:
                 neither nodes nor pods are asked for.
 
         """
-        (claims, nodes), deployment, service, network_policy, starts = await asyncio.gather(
+        (
+            (claims, nodes),
+            deployment,
+            service,
+            network_policy,
+            starts,
+            replica_sets,
+        ) = await asyncio.gather(
             self._claims_and_nodes(owner, status, workspace),
             self.cluster.find(DEPLOYMENT, owner.name, owner.namespace),
             self.cluster.find(SERVICE, owner.name, owner.namespace),
             self.cluster.find(NETWORK_POLICY, policy_name(owner.name), owner.namespace),
             self._starts(workspace),
+            self._replica_sets(owner, status),
         )
         pods: list[Manifest] = []
         answers: dict[str, ModelAnswer] = {}
@@ -75,6 +84,7 @@ class Observer:
             deployment=deployment,
             service=service,
             network_policy=network_policy,
+            replica_sets=replica_sets,
             pods=pods,
             answers=answers,
             last_words=self.last_words.of(_remembered(status)),
@@ -93,6 +103,13 @@ class Observer:
             if named and text(preset.get("name")) == named and startup is not None:
                 found.append(startup)
         return found
+
+    async def _replica_sets(self, owner: Identity, status: WorkspaceStatus) -> list[Manifest]:
+        """Read the earlier revisions of the pod, where one is tried or was taken back."""
+        if status.rollout is None or not (status.rollout.candidate or status.rollout.failed):
+            return []
+        labels = f"{WORKSPACE_LABEL}={owner.name}"
+        return await self.cluster.list(REPLICA_SET, namespace=owner.namespace, labels=labels)
 
     async def config(self, workspace: Workspace) -> Manifest | None:
         """

@@ -37,7 +37,7 @@ from workspace_operator.changes import (
 from workspace_operator.cluster import Cluster, Conflict, Forbidden, Gone, Invalid, Manifest
 from workspace_operator.cluster.kinds import KINDS, NODE_CLAIM, WORKSPACE
 from workspace_operator.metrics import Metrics
-from workspace_operator.objects import desired_objects
+from workspace_operator.objects import desired_objects, rollout
 from workspace_operator.objects.metadata import Identity
 from workspace_operator.observe import Observer, claim_selector
 from workspace_operator.plan import (
@@ -149,13 +149,16 @@ class Reconciler:
         if isinstance(outcome, Plan) and outcome.preset is None:
             outcome = await self.trial.judge(workspace, outcome, snapshot.deployment)
         refusal = None
+        record = workspace.status.rollout
         if isinstance(outcome, Plan) and not waits_for_consent(workspace, snapshot):
+            record = rollout(workspace, outcome, snapshot, self.settings, now).record
             wanted = desired_objects(workspace, outcome, snapshot, self.settings, now)
             if at_once:
                 wanted = tuple(each for each in wanted if each["kind"] == NODE_CLAIM.kind)
             todo = changes(workspace, outcome, wanted, snapshot, now)
             refusal = await self._write(body, todo, snapshot)
-        status = report(workspace, outcome, snapshot, now, fault=refusal.message if refusal else "")
+        fault = refusal.message if refusal else ""
+        status = report(workspace, outcome, snapshot, now, fault=fault, rollout=record)
         self.reporter.note(key, body, status)
         if refusal is not None:
             raise refusal

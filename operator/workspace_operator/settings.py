@@ -152,6 +152,12 @@ class Settings:
         "of the model pod",
         variables.one_of(PullPolicy),
     )
+    rollout_seconds: int = _setting(
+        "ATELIER_ROLLOUT_SECONDS",
+        1800,
+        "how long a new revision of a pod may take to its first token before it is taken back",
+        variables.seconds,
+    )
     model_network_policy: bool = _setting(
         "ATELIER_MODEL_NETWORK_POLICY",
         default=True,

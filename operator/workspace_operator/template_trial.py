@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from workspace_operator.api import Workspace
 from workspace_operator.cluster import Cluster, Forbidden, Invalid, Manifest
-from workspace_operator.objects.deployment import deployment
+from workspace_operator.objects.deployment import deployment, pod_template
 from workspace_operator.objects.metadata import (
     CONFIG_HASH_ANNOTATION,
     identity_of,
@@ -55,7 +55,7 @@ class TemplateTrial:
         """
         if live is not None and not is_ours(identity_of(workspace), live):
             return plan  # a conflict of names, which is told as such
-        wanted = deployment(workspace, plan, self.settings)
+        wanted = deployment(workspace, plan, pod_template(workspace, plan, self.settings))
         revision = _revision(wanted)
         tried = (workspace.uid, revision)
         if tried in self._accepted or (live is not None and revision == _revision(live)):

@@ -8,16 +8,21 @@ from pathlib import Path
 
 import yaml
 from workspace_operator.api import Workspace
-from workspace_operator.objects.deployment import deployment
+from workspace_operator.objects.deployment import deployment, pod_template
 from workspace_operator.objects.network_policy import network_policy
 from workspace_operator.objects.node_claim import node_claim
 from workspace_operator.objects.service import service
 from workspace_operator.objects.slots import Slot
+from workspace_operator.plan import Plan
 from workspace_operator.settings import Settings
 
 from tests.builders import AWS, BYO, SETTINGS, TINY, Manifest, planned, workspace
 
 FOLDER = Path(__file__).parents[1] / "workspace_operator" / "golden"
+
+
+def _deployment(made: Workspace, plan: Plan, settings: Settings) -> Manifest:
+    return deployment(made, plan, pod_template(made, plan, settings))
 
 
 def golden_manifests() -> dict[str, Manifest]:
@@ -53,8 +58,8 @@ def golden_manifests() -> dict[str, Manifest]:
         "service": service(plain, planned(plain)),
         "service-load-balancer": service(rich, planned(rich, BYO, TINY)),
         "network-policy": network_policy(plain, planned(plain), SETTINGS),
-        "deployment-mistral-7b": deployment(plain, planned(plain), SETTINGS),
-        "deployment-byo-cpu": deployment(rich, planned(rich, BYO, TINY), BYO),
+        "deployment-mistral-7b": _deployment(plain, planned(plain), SETTINGS),
+        "deployment-byo-cpu": _deployment(rich, planned(rich, BYO, TINY), BYO),
     }
 
 

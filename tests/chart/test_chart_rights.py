@@ -98,8 +98,13 @@ def succeeded(workspace: Manifest | None) -> bool:
     )
 
 
+def tries_a_revision(workspace: Manifest | None) -> bool:
+    rollout = (workspace or {}).get("status", {}).get("rollout", {})
+    return "candidate" in rollout
+
+
 async def live(plane: ControlPlane, kubeconfig: Path) -> None:
-    """Let one Workspace come up, lose its Service, and go."""
+    """Let one Workspace come up, be tuned, lose its Service, and go."""
     namespace = plane.create_namespace()
     workspaces = f"/apis/kaito.sh/v1beta1/namespaces/{namespace}/workspaces"
     workspace = f"{workspaces}/{NAME}"
@@ -112,6 +117,10 @@ async def live(plane: ControlPlane, kubeconfig: Path) -> None:
         await world.api.create(
             workspaces, INFERENCE | {"metadata": metadata, "inference": inference}
         )
+        await until(world.api, workspace, succeeded)
+        tuned = {"data": {"inference_config.yaml": "server: {max-sequences: 4}"}}
+        await world.api.merge(f"/api/v1/namespaces/{namespace}/configmaps/{NAME}", tuned)
+        await until(world.api, workspace, tries_a_revision)
         await until(world.api, workspace, succeeded)
         await world.api.delete(service)
         await until(world.api, service, lambda found: found is not None)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from workspace_operator.api import parse
-from workspace_operator.objects.deployment import deployment
+from workspace_operator.objects.deployment import pod_template
 from workspace_operator.plan import PlanError, plan, plan_template
 from workspace_operator.settings import Cloud, NodeProvisioner, Settings
 
@@ -163,8 +163,7 @@ def template_of(body: Manifest, settings: Settings = BYO) -> Manifest | None:
             decided = plan(workspace, CATALOG.get(inference.preset.name), settings)
     except PlanError:
         return None
-    template: Manifest = deployment(workspace, decided, settings)["spec"]["template"]
-    return template
+    return pod_template(workspace, decided, settings)
 
 
 async def test_the_pods_of_workspaces_that_nobody_thought_of_are_restricted(

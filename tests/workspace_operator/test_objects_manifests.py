@@ -170,3 +170,36 @@ def test_the_owner_reference_asks_for_no_right_to_block_a_deletion() -> None:
     children = [each for each in wanted if "ownerReferences" in each["metadata"]]
     assert {each["kind"] for each in children} == {"Service", "NetworkPolicy", "Deployment"}
     assert all("blockOwnerDeletion" not in str(each["metadata"]) for each in children)
+
+
+@pytest.mark.parametrize(
+    ("running", "count", "nodes", "wanted"),
+    [
+        (1, 1, 0, 1),  # the node is away: its pod waits for its return
+        (1, 3, 1, 1),  # scaled up, no node yet
+        (1, 3, 2, 2),
+        (1, 3, 3, 3),
+        (3, 1, 3, 1),  # scaled down
+        (5, 3, 3, 3),  # somebody else scaled it
+        (0, 1, 1, 1),
+    ],
+)
+def test_pods_are_added_when_their_nodes_are_there(
+    running: int, count: int, nodes: int, wanted: int
+) -> None:
+    made = workspace(count=count)
+    plan = planned(made)
+    found = Snapshot.parse(
+        node_claims=[claim(ordinal=ordinal) for ordinal in range(nodes)],
+        nodes=[node(f"node-{number}") for number in range(nodes)],
+        deployment={
+            "metadata": {"labels": {"kaito.sh/workspace": OWNER.name}},
+            "spec": {"replicas": running},
+        },
+    )
+    (deployment,) = [
+        each
+        for each in desired_objects(made, plan, found, SETTINGS, at(0))
+        if each["kind"] == "Deployment"
+    ]
+    assert deployment["spec"]["replicas"] == wanted

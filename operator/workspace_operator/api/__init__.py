@@ -27,6 +27,7 @@ from workspace_operator.api.status import (
     Performance,
     PlanOption,
     PlanStatus,
+    Rollout,
     Startup,
     WorkspaceStatus,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "Preset",
     "PresetOptions",
     "Resource",
+    "Rollout",
     "Startup",
     "Timestamp",
     "Tuning",

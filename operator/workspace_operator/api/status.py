@@ -233,6 +233,24 @@ class GpuFailure(Model):
     time: Timestamp = Field(description="When the server ended.")
 
 
+class Rollout(Model):
+    """Which revision of the pod has proved itself, and which one is tried or was taken back."""
+
+    serving: Annotated[str, Field(max_length=64)] | None = Field(
+        default=None, description="The revision that last generated a token."
+    )
+    candidate: Annotated[str, Field(max_length=64)] | None = Field(
+        default=None, description="The revision that is being tried."
+    )
+    since: Timestamp | None = Field(default=None, description="When its trial began.")
+    failed: Annotated[str, Field(max_length=64)] | None = Field(
+        default=None, description="The revision that was taken back; an edit tries another."
+    )
+    message: Annotated[str, Field(max_length=32768)] | None = Field(
+        default=None, description="Why it was taken back."
+    )
+
+
 class WorkspaceStatus(Model):
     """What the operator reports about a Workspace."""
 
@@ -263,6 +281,9 @@ class WorkspaceStatus(Model):
     )
     endpoint: Endpoint | None = Field(default=None, description="Where the model answers.")
     model: ModelIdentity | None = Field(default=None, description="Which model answers.")
+    rollout: Rollout | None = Field(
+        default=None, description="Which revision of the pod serves, and which was taken back."
+    )
     observed_generation: Integer | None = Field(
         default=None, description="Generation of the Workspace that this status speaks of."
     )

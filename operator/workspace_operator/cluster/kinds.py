@@ -43,6 +43,7 @@ POD = Kind(api_version="v1", kind="Pod", plural="pods")
 SERVICE = Kind(api_version="v1", kind="Service", plural="services")
 DEPLOYMENT = Kind(api_version="apps/v1", kind="Deployment", plural="deployments")
 CONFIG_MAP = Kind(api_version="v1", kind="ConfigMap", plural="configmaps")
+REPLICA_SET = Kind(api_version="apps/v1", kind="ReplicaSet", plural="replicasets")
 JOB = Kind(api_version="batch/v1", kind="Job", plural="jobs")
 NETWORK_POLICY = Kind(
     api_version="networking.k8s.io/v1", kind="NetworkPolicy", plural="networkpolicies"
@@ -60,6 +61,7 @@ KINDS: dict[tuple[str, str], Kind] = {
         SERVICE,
         DEPLOYMENT,
         CONFIG_MAP,
+        REPLICA_SET,
         JOB,
         NETWORK_POLICY,
         EVENT,

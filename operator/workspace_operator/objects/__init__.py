@@ -12,21 +12,24 @@ Invariant: the same input gives the same manifests, byte for byte.
 Must not import changes or status.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 from workspace_operator.api import Workspace
-from workspace_operator.objects.deployment import deployment
+from workspace_operator.objects.deployment import deployment, pod_template
 from workspace_operator.objects.metadata import identity_of, is_ours, with_desired_hash
 from workspace_operator.objects.network_policy import network_policy
 from workspace_operator.objects.node_claim import node_claim
 from workspace_operator.objects.placement import usable_nodes
+from workspace_operator.objects.rollout import Decision, decide, with_record
 from workspace_operator.objects.service import service
 from workspace_operator.objects.slots import slots
-from workspace_operator.plan import Plan
+from workspace_operator.plan import Plan, ports_of
 from workspace_operator.settings import NodeProvisioner, Settings
 from workspace_operator.snapshot import Manifest, Snapshot
+from workspace_operator.snapshot.reading import integer, section
 
-__all__ = ["desired_objects"]
+__all__ = ["desired_objects", "rollout"]
 
 
 def desired_objects(
@@ -38,6 +41,10 @@ def desired_objects(
     A NodeClaim that stands is not among them: nothing of it may change. Only those to be asked for
     now are.
     """
+    decision = rollout(workspace, plan, snapshot, settings, now)
+    template = decision.template
+    if plan.preset is None:
+        plan = replace(plan, ports=ports_of(template))
     wanted = [
         *_claims(workspace, plan, snapshot, settings, now),
         with_desired_hash(service(workspace, plan)),
@@ -45,8 +52,33 @@ def desired_objects(
     if _gate_is_open(workspace, plan, snapshot):
         if settings.model_network_policy:
             wanted.append(with_desired_hash(network_policy(workspace, plan, settings)))
-        wanted.append(with_desired_hash(deployment(workspace, plan, settings)))
+        replicas = _replicas(workspace, plan, snapshot)
+        made = deployment(workspace, plan, template, replicas)
+        wanted.append(with_desired_hash(with_record(made, decision.record)))
     return tuple(wanted)
+
+
+def rollout(
+    workspace: Workspace, plan: Plan, snapshot: Snapshot, settings: Settings, now: datetime
+) -> Decision:
+    """Say which pod template is to run now, and what is to be remembered of why."""
+    template = pod_template(workspace, plan, settings)
+    return decide(workspace, plan, template, snapshot, settings, now)
+
+
+def _replicas(workspace: Workspace, plan: Plan, snapshot: Snapshot) -> int:
+    """
+    Return how many pods there are to be now: never more than there are nodes for them.
+
+    A pod beyond them would wait, and a waiting pod makes other autoscalers buy a node. Fewer are
+    wanted at once when the count goes down; those that run without a node stay for its return.
+    """
+    live = snapshot.deployment
+    if live is None or not is_ours(identity_of(workspace), live):
+        return plan.node_count
+    running = integer(section(live, "spec").get("replicas"))
+    usable = len(usable_nodes(workspace, plan, snapshot))
+    return min(plan.node_count, max(running, usable))
 
 
 def _claims(

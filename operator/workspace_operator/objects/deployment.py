@@ -17,7 +17,8 @@ from workspace_operator.snapshot import Manifest
 
 # A start pulls an image of many gigabytes and loads the weights.
 PROGRESS_DEADLINE_SECONDS = 3600
-KEPT_REVISIONS = 3
+# Enough that the last revision which served is there after a few hasty edits.
+KEPT_REVISIONS = 10
 
 
 def pod_template(workspace: Workspace, plan: Plan, settings: Settings) -> Manifest:
@@ -27,14 +28,27 @@ def pod_template(workspace: Workspace, plan: Plan, settings: Settings) -> Manife
     return preset_pod(workspace, plan, plan.preset, settings)
 
 
-def deployment(workspace: Workspace, plan: Plan, settings: Settings) -> Manifest:
-    """Return the Deployment of a Workspace."""
+def deployment(
+    workspace: Workspace,
+    plan: Plan,
+    template: Manifest,
+    replicas: int | None = None,
+) -> Manifest:
+    """
+    Return the Deployment of a Workspace.
+
+    Args:
+        workspace: Its owner.
+        plan: What was decided.
+        template: What a pod is made from.
+        replicas: How many pods there are to be now; as many as nodes, where nothing is said.
+    """
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": child_metadata(identity_of(workspace), workspace.name),
         "spec": {
-            "replicas": plan.node_count,
+            "replicas": plan.node_count if replicas is None else replicas,
             "revisionHistoryLimit": KEPT_REVISIONS,
             "progressDeadlineSeconds": PROGRESS_DEADLINE_SECONDS,
             "selector": {"matchLabels": {WORKSPACE_LABEL: workspace.name}},
@@ -42,6 +56,6 @@ def deployment(workspace: Workspace, plan: Plan, settings: Settings) -> Manifest
                 "type": "RollingUpdate",
                 "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
             },
-            "template": pod_template(workspace, plan, settings),
+            "template": template,
         },
     }

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from workspace_operator.api import GROUP, KIND, STORED_VERSION, Workspace
 from workspace_operator.snapshot import Manifest
+from workspace_operator.snapshot.pods import REVISION_ANNOTATION
 from workspace_operator.snapshot.reading import mappings, section, strings
 
 # Source: kaito-project/kaito, api/v1beta1/labels.go at v0.12.0.
@@ -30,7 +31,9 @@ DO_NOT_DISRUPT_ANNOTATION = "karpenter.sh/do-not-disrupt"
 UID_ANNOTATION = "atelier.kaito.sh/workspace-uid"
 ORDINAL_ANNOTATION = "atelier.kaito.sh/ordinal"
 DESIRED_HASH_ANNOTATION = "atelier.kaito.sh/desired-hash"
-CONFIG_HASH_ANNOTATION = "atelier.kaito.sh/config-hash"
+BACKED_OUT_ANNOTATION = "atelier.kaito.sh/backed-out"
+BACKED_OUT_WHY_ANNOTATION = "atelier.kaito.sh/backed-out-why"
+CONFIG_HASH_ANNOTATION = REVISION_ANNOTATION
 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "atelier"

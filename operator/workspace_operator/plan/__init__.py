@@ -14,6 +14,7 @@ anything above them.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Any
 
 from model_presets.preset import Preset
 
@@ -76,6 +77,7 @@ __all__ = [
     "plan",
     "plan_only",
     "plan_template",
+    "ports_of",
     "read_config",
     "refuse_what_is_not_offered",
 ]
@@ -220,7 +222,6 @@ def plan_template(workspace: Workspace, settings: Settings) -> Plan:
     default = (part.resource, part.count) if part else (GPU_RESOURCE, min(counts, default=1))
     resource, gpus = asked_gpus(template) or default
     kaito = settings.cloud is Cloud.AZURE
-    port = served_port(template, MODEL_PORT)
     notes = ["inference.config has no effect on inference.template"] if _tuned(workspace) else []
     return Plan(
         preset=None,
@@ -236,10 +237,15 @@ def plan_template(workspace: Workspace, settings: Settings) -> Plan:
         image=first_image(template),
         server_arguments=(),
         drain_seconds=0,
-        ports=tuple(dict.fromkeys((port, *declared_ports(template)))),
+        ports=ports_of(template),
         node_labels=own_labels(workspace),
         notes=(*notes, *_notes(workspace, (), byo=byo)),
     )
+
+
+def ports_of(template: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return where a pod of a template answers; the Service leads to the first."""
+    return tuple(dict.fromkeys((served_port(template, MODEL_PORT), *declared_ports(template))))
 
 
 def _tuned(workspace: Workspace) -> bool:

@@ -51,6 +51,7 @@ class Snapshot:
     deployment: Manifest | None = None
     service: Manifest | None = None
     network_policy: Manifest | None = None
+    replica_sets: tuple[Manifest, ...] = ()
     live_claims: Mapping[str, Manifest] = field(default_factory=dict)
     last_words: Mapping[str, ObservedCondition] = field(default_factory=dict)
     starts: tuple[Startup, ...] = ()
@@ -64,6 +65,7 @@ class Snapshot:
         deployment: Manifest | None = None,
         service: Manifest | None = None,
         network_policy: Manifest | None = None,
+        replica_sets: Iterable[Manifest] = (),
         pods: Iterable[Manifest] = (),
         answers: Mapping[str, ModelAnswer] | None = None,
         last_words: Mapping[str, ObservedCondition] | None = None,
@@ -80,6 +82,7 @@ class Snapshot:
             deployment=deployment,
             service=service,
             network_policy=network_policy,
+            replica_sets=tuple(replica_sets),
             live_claims={NodeClaim.parse(manifest).name: manifest for manifest in manifests},
             last_words=dict(last_words or {}),
             starts=tuple(starts),

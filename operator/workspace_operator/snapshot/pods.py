@@ -25,8 +25,13 @@ from workspace_operator.snapshot.reading import (
     mappings,
     moment,
     section,
+    strings,
     text,
 )
+
+# The hash of the pod template, which the operator puts on it; its beginning names the revision.
+REVISION_ANNOTATION = "atelier.kaito.sh/config-hash"
+REVISION_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,7 @@ class Pod:
     waiting_message: str = ""
     started: datetime | None = None
     restarts: int = 0
+    revision: str = ""
     last_end: Termination | None = None
 
     @classmethod
@@ -104,6 +110,9 @@ class Pod:
             waiting_message=text(waiting.get("message")),
             started=moment(section(state, "running").get("startedAt")),
             restarts=integer(container.get("restartCount")),
+            revision=strings(metadata.get("annotations")).get(REVISION_ANNOTATION, "")[
+                :REVISION_DIGITS
+            ],
             last_end=_end(section(state, "terminated"))
             or _end(section(container, "lastState", "terminated")),
         )

@@ -20,6 +20,7 @@ from workspace_operator.api import (
     Endpoint,
     InvalidSpec,
     ModelIdentity,
+    Rollout,
     Workspace,
     WorkspaceStatus,
 )
@@ -59,7 +60,13 @@ CONFIG_SECONDS = 10.0
 
 
 def report(
-    workspace: Workspace, outcome: Outcome, snapshot: Snapshot, now: datetime, *, fault: str = ""
+    workspace: Workspace,
+    outcome: Outcome,
+    snapshot: Snapshot,
+    now: datetime,
+    *,
+    fault: str = "",
+    rollout: Rollout | None = None,
 ) -> WorkspaceStatus:
     """
     Return the whole status of a Workspace.
@@ -70,6 +77,7 @@ def report(
         snapshot: What the cluster holds.
         now: The present, for what only a clock can say.
         fault: Why a write of this pass was refused, if one was.
+        rollout: Which revision of the pod serves, is tried or was taken back.
     """
     if workspace.deletion_timestamp is not None:
         return _report_deletion(workspace, snapshot, now)
@@ -80,7 +88,9 @@ def report(
     if waits_for_consent(workspace, snapshot):
         return _report_consent(workspace, outcome, snapshot, now)
     evidence = gather(workspace, outcome, snapshot, now)
-    return _report_plan(evidence, climb(evidence, _faults(workspace, snapshot, fault)), fault)
+    ladder = climb(evidence, _faults(workspace, snapshot, fault), rollout or Rollout())
+    status = _report_plan(evidence, ladder, fault)
+    return status.model_copy(update={"rollout": rollout if rollout != Rollout() else None})
 
 
 def report_invalid(
@@ -148,7 +158,7 @@ def _report_plan(evidence: Evidence, ladder: Ladder, fault: str) -> WorkspaceSta
     return WorkspaceStatus(
         worker_nodes=tuple(node.name for node in evidence.usable),
         target_node_count=plan.node_count,
-        state=_state(workspace.status, ready=cause is None),
+        state=_state(workspace.status, ready=ladder.serves),
         conditions=to_conditions(ladder, workspace.generation, workspace.status, evidence.now),
         performance=workspace.status.performance,
         phase=cause.phase if cause else READY_PHASE,

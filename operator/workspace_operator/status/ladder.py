@@ -8,13 +8,14 @@ Climb the ladder: from findings to the conditions of a Workspace, in one order.
     ResourceReady    the sum of the two above
     ImagePulled      a node of theirs holds the image
     WeightsLoaded    a server there holds the weights
+    RolledOut        the pods are what is wanted, not an earlier revision
     InferenceReady   a token was generated through a pod that gets requests
     WorkspaceSucceeded, Ready    the sum of all; Ready carries the root cause in its reason
 
-Types and reasons of KAITO are spelt its way; SpecValid, PlanFits, ImagePulled, WeightsLoaded and
-Ready are ours. A rung about which nothing is known yet is False where KAITO's clients expect False,
-else Unknown. Serving is judged by itself: a model that answers is ready whatever the rungs below
-say.
+Types and reasons of KAITO are spelt its way; SpecValid, PlanFits, ImagePulled, WeightsLoaded,
+RolledOut and Ready are ours. A rung about which nothing is known yet is False where KAITO's clients
+expect False, else Unknown. Serving is judged by itself: a model that answers is ready whatever the
+rungs below say.
 
 The root cause is the lowest rung that is not true; one that merely echoes a later one (a claim that
 waits for its node's GPU) steps back for it.
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from workspace_operator import conditions
-from workspace_operator.api import Condition, WorkspaceStatus
+from workspace_operator.api import Condition, Rollout, WorkspaceStatus
 from workspace_operator.api.annotations import PLAN_ANNOTATION
 from workspace_operator.plan import Plan, plan_only
 from workspace_operator.status import reasons
@@ -53,20 +54,27 @@ class Ladder:
     rungs: tuple[Rung, ...]
     cause: Finding | None
 
+    @property
+    def serves(self) -> bool:
+        """Say whether a client is served, be it by an earlier revision."""
+        return dict(self.rungs)[conditions.WORKSPACE_SUCCEEDED].holds
 
-def climb(evidence: Evidence, faults: tuple[Finding, ...]) -> Ladder:
+
+def climb(evidence: Evidence, faults: tuple[Finding, ...], rollout: Rollout) -> Ladder:
     """
     Judge a Workspace that has a plan.
 
     Args:
         evidence: The Workspace and its part of the cluster.
         faults: What stood in the way of writing: refusals, objects of the same name.
+        rollout: Which revision of the pod serves, is tried or was taken back.
     """
     machines: list[Rung] = [] if evidence.brought else [_claims_rung(evidence)]
     machines.append((conditions.NODES_READY, nodes(evidence)))
     obstacle = _cause([finding for _, finding in machines])
     resource = _resource(obstacle)
     inference = _inference(evidence, obstacle, faults)
+    rolled = _rolled_out(evidence, rollout)
     rungs = (
         (conditions.SPEC_VALID, holds("SpecValid", "the manifest is complete")),
         (conditions.PLAN_FITS, _plan_fits(evidence)),
@@ -74,10 +82,11 @@ def climb(evidence: Evidence, faults: tuple[Finding, ...]) -> Ladder:
         (conditions.RESOURCE_READY, resource),
         (conditions.IMAGE_PULLED, _image_pulled(evidence, inference)),
         *_weights_rung(evidence, inference),
+        (conditions.ROLLED_OUT, rolled),
         (conditions.INFERENCE_READY, inference),
     )
     causes = [*faults, *(finding for _, finding in machines), inference]
-    return _with_sum(rungs, _cause(causes))
+    return _with_sum(rungs, _cause(causes), withheld=rolled if rolled.failed else None)
 
 
 def stay_at_the_bottom(before: WorkspaceStatus, rung: str, finding: Finding) -> Ladder:
@@ -197,6 +206,19 @@ def _image_pulled(evidence: Evidence, inference: Finding) -> Finding:
     return not_known(WAITING, "no pod has come to that yet")
 
 
+def _rolled_out(evidence: Evidence, rollout: Rollout) -> Finding:
+    """Judge whether the pods are what is wanted now."""
+    if rollout.failed:
+        return reasons.BACKED_OUT.found(
+            failed=rollout.failed, why=rollout.message, serving=rollout.serving
+        )
+    if rollout.candidate:
+        return reasons.ROLLING_OUT.found(candidate=rollout.candidate, serving=rollout.serving)
+    if evidence.serving:
+        return holds("RolledOut", "the pods are what is wanted")
+    return not_known(WAITING, "no pod has come to that yet")
+
+
 def _weights_rung(evidence: Evidence, inference: Finding) -> tuple[Rung, ...]:
     """Return no rung for a pod template of the user's own: nobody knows what it loads."""
     if evidence.plan.preset is None:
@@ -214,15 +236,25 @@ def _weights_loaded(evidence: Evidence, inference: Finding) -> Finding:
     return not_known(WAITING, "no pod has come to that yet")
 
 
-def _with_sum(rungs: tuple[Rung, ...], cause: Finding | None) -> Ladder:
+def _with_sum(
+    rungs: tuple[Rung, ...], cause: Finding | None, withheld: Finding | None = None
+) -> Ladder:
+    """
+    Add the sums.
+
+    A model that answers from an earlier revision succeeds in KAITO's sense, and is not Ready: what
+    the manifest asks for now is not what runs.
+    """
     states = dict(rungs)
     succeeded = states[conditions.RESOURCE_READY].holds and states[conditions.INFERENCE_READY].holds
     if succeeded:
         whole = holds(conditions.SUCCEEDED, "workspace succeeds")
         ready = holds("Ready", "the model answers")
+        if withheld is not None:
+            ready = withheld
         return Ladder(
             rungs=(*rungs, (conditions.WORKSPACE_SUCCEEDED, whole), (conditions.READY, ready)),
-            cause=None,
+            cause=withheld,
         )
     because = cause or states[conditions.INFERENCE_READY]
     word = conditions.FAILED if because.failed else conditions.PENDING

@@ -210,6 +210,19 @@ PROBE_OUTSTANDING = Reason(
     sentence="Inference workload is not ready: pod {pod} has not been asked for a token yet.",
     phase="Probing",
 )
+ROLLING_OUT = Reason(
+    word="RollingOut",
+    sentence="Revision {candidate} of the pod is being tried; revision {serving} served before it.",
+    phase="RollingOut",
+)
+BACKED_OUT = Reason(
+    word="BackedOut",
+    sentence="Revision {failed} of the pod never generated a token: {why}. The pods are back at "
+    "revision {serving}, which did. Correct the Workspace or its ConfigMap: an edit is tried, the "
+    "same revision is not tried again.",
+    phase="BackedOut",
+    failed=True,
+)
 DELETING = Reason(
     word="Deleting",
     sentence="workspace is being deleted{rest}.",

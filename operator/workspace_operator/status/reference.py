@@ -29,6 +29,7 @@ to top:
 | `ResourceReady` | the sum of the two above |
 | `ImagePulled` | a node holds the image |
 | `WeightsLoaded` | a server holds the weights |
+| `RolledOut` | the pods are what the manifest asks for now, not an earlier revision |
 | `InferenceReady` | a token was generated through a pod that gets requests |
 | `WorkspaceSucceeded` | the sum of all, with KAITO's reasons |
 | `Ready` | the same, with the root cause in its reason |
