@@ -13,8 +13,12 @@ pytestmark = [
 ]
 
 
+NAME = "own-pod"
+DEPLOYMENT_WRITES = 'atelier_writes_total{kind="Deployment"'
+
+
 def templated(team: str, **spec: object) -> Manifest:
-    made = workspaces.workspace(team)
+    made = workspaces.workspace(team, NAME)
     container = {
         "name": "own",
         "image": "registry.example/own:1",
@@ -31,7 +35,7 @@ def templated(team: str, **spec: object) -> Manifest:
 
 
 async def deployment(world: World, team: str) -> Manifest:
-    return await workspaces.present(world.api, workspaces.deployment_path(team, "mistral"))
+    return await workspaces.present(world.api, workspaces.deployment_path(team, NAME))
 
 
 async def test_a_template_runs_with_its_own_readiness_and_its_edits_are_rolled_out_whole(
@@ -39,18 +43,18 @@ async def test_a_template_runs_with_its_own_readiness_and_its_edits_are_rolled_o
 ) -> None:
     _ = operator
     await world.api.create(workspaces.path(team), templated(team))
-    ready = await workspaces.in_phase(world.api, team, "mistral", "Ready")
+    ready = await workspaces.in_phase(world.api, team, NAME, "Ready")
     assert "asked for no token" in workspaces.condition(ready, "InferenceReady")["message"]
     assert workspaces.condition(ready, "WeightsLoaded") == {}
-    (model,) = [each for pod, each in world.kubelet.models.items() if pod.startswith("mistral")]
+    (model,) = [each for pod, each in world.kubelet.models.items() if pod.startswith(NAME)]
     assert model.tokens == 0
-    service = await workspaces.present(world.api, workspaces.service_path(team, "mistral"))
+    service = await workspaces.present(world.api, workspaces.service_path(team, NAME))
     assert service["spec"]["ports"][0]["targetPort"] == 8000
     first = await deployment(world, team)
     pod = first["spec"]["template"]
-    assert pod["metadata"]["labels"] == {"app": "own", "kaito.sh/workspace": "mistral"}
+    assert pod["metadata"]["labels"] == {"app": "own", "kaito.sh/workspace": NAME}
     assert pod["spec"]["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": "1"}
-    path = workspaces.path(team, "mistral")
+    path = workspaces.path(team, NAME)
     container = {"name": "own", "image": "registry.example/own:1", "command": ["serve"]}
     edit: Manifest = {
         "metadata": {"labels": {"app": None, "role": "renamed"}},
@@ -59,18 +63,18 @@ async def test_a_template_runs_with_its_own_readiness_and_its_edits_are_rolled_o
     await world.api.merge(path, {"inference": {"template": edit}})
     rolled = await workspaces.eventually(
         world.api,
-        workspaces.deployment_path(team, "mistral"),
+        workspaces.deployment_path(team, NAME),
         lambda found: found is not None and found["metadata"]["generation"] > 1,
     )
     assert rolled is not None
     pod = rolled["spec"]["template"]
-    assert pod["metadata"]["labels"] == {"role": "renamed", "kaito.sh/workspace": "mistral"}
+    assert pod["metadata"]["labels"] == {"role": "renamed", "kaito.sh/workspace": NAME}
     assert pod["spec"]["terminationGracePeriodSeconds"] == 7
     (found,) = pod["spec"]["containers"]
     assert (found["command"], found.get("ports")) == (["serve"], None)
     await workspaces.eventually(
         world.api,
-        workspaces.service_path(team, "mistral"),
+        workspaces.service_path(team, NAME),
         lambda found: found is not None and found["spec"]["ports"][0]["targetPort"] == 5000,
     )
 
@@ -79,18 +83,18 @@ async def test_a_template_whose_zeros_the_api_server_drops_is_not_applied_for_ev
     operator: Operator, world: World, team: str
 ) -> None:
     await world.api.create(workspaces.path(team), templated(team))
-    await workspaces.in_phase(world.api, team, "mistral", "Ready")
+    await workspaces.in_phase(world.api, team, NAME, "Ready")
     assert "hostNetwork" not in (await deployment(world, team))["spec"]["template"]["spec"]
-    path = workspaces.path(team, "mistral")
+    path = workspaces.path(team, NAME)
     writes = None
     for number in range(4):
         if number == 2:  # by then an apply that changed nothing has been noticed
-            writes = await operator.writes()
+            writes = await operator.metric(DEPLOYMENT_WRITES)
         passes = await operator.metric("atelier_passes_total")
         await world.api.merge(path, {"metadata": {"annotations": {"x.example/n": str(number)}}})
         while await operator.metric("atelier_passes_total") == passes:
             assert operator.runs
-    assert await operator.writes() == writes
+    assert await operator.metric(DEPLOYMENT_WRITES) == writes
 
 
 async def test_what_is_no_pod_template_buys_nothing_and_is_answered_in_the_api_servers_words(
@@ -99,11 +103,11 @@ async def test_what_is_no_pod_template_buys_nothing_and_is_answered_in_the_api_s
     _ = operator
     wrong = templated(team, contaners=[])
     await world.api.create(workspaces.path(team), wrong)
-    found = await workspaces.with_reason(world.api, team, "mistral", "TemplateRefused")
+    found = await workspaces.with_reason(world.api, team, NAME, "TemplateRefused")
     message = workspaces.condition(found, "PlanFits")["message"]
     assert "inference.template.spec.contaners: field not declared in schema" in message
-    assert await workspaces.claims(world.api, team, "mistral") == []
-    path = workspaces.path(team, "mistral")
+    assert await workspaces.claims(world.api, team, NAME) == []
+    path = workspaces.path(team, NAME)
     for wanting, words in (
         ({"containers": []}, "inference.template.spec.containers: Required value"),
         ({"containers": "none"}, "inference.template.spec.containers: expected list"),
@@ -124,4 +128,4 @@ async def test_what_is_no_pod_template_buys_nothing_and_is_answered_in_the_api_s
         )
     right = templated(team, restartPolicy="Always", contaners=None)
     await world.api.merge(path, {"inference": right["inference"]})
-    await workspaces.in_phase(world.api, team, "mistral", "Ready")
+    await workspaces.in_phase(world.api, team, NAME, "Ready")
