@@ -74,6 +74,8 @@ class Observer:
             self._starts(workspace),
             self._replica_sets(owner, status),
         )
+        brought = workspace and self.settings.node_provisioner is NodeProvisioner.BYO
+        others = await self._pods_of_others(nodes) if brought and deployment is None else []
         pods: list[Manifest] = []
         answers: dict[str, ModelAnswer] = {}
         if workspace is not None and deployment is not None:
@@ -89,7 +91,16 @@ class Observer:
             answers=answers,
             last_words=self.last_words.of(_remembered(status)),
             starts=starts,
+            others=others,
         )
+
+    async def _pods_of_others(self, nodes: list[Manifest]) -> list[Manifest]:
+        """Return the pods on nodes that the user brings, before one of ours is put there."""
+        names = sorted(text(section(node, "metadata").get("name")) for node in nodes)
+        found = await asyncio.gather(
+            *(self.cluster.list(POD, fields=f"spec.nodeName={name}") for name in names)
+        )
+        return [pod for several in found for pod in several]
 
     async def _starts(self, workspace: Workspace | None) -> list[Startup]:
         """Return how long others with the same preset took to start, where a plan asks for it."""

@@ -21,6 +21,25 @@ from tests.world.operator_process import NAMESPACE, RELEASE, Operator, install
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(240)]
 
 
+NOW = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
+NOTEBOOK = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "notebook"},
+    "spec": {
+        "nodeName": "own",
+        "automountServiceAccountToken": False,
+        "containers": [
+            {
+                "name": "notebook",
+                "image": "example/notebook:1",
+                "resources": {"limits": {"nvidia.com/gpu": "1"}},
+            }
+        ],
+    },
+}
+
+
 @pytest.fixture
 def plane() -> Iterator[ControlPlane]:
     with run_control_plane() as plane:
@@ -79,7 +98,7 @@ async def test_a_brought_node_needs_no_claims_and_no_karpenter(
     plane: ControlPlane, api: Api, tmp_path: Path
 ) -> None:
     team = plane.create_namespace()
-    operator = operator_on(plane, tmp_path / "log", "nodeProvisioner=byo")
+    operator = operator_on(plane, tmp_path / "log", "nodeProvisioner=byo", "resyncSeconds=1")
     operator.start()
     try:
         await operator.leads()
@@ -91,12 +110,17 @@ async def test_a_brought_node_needs_no_claims_and_no_karpenter(
         labels = wanted["resource"]["labelSelector"]["matchLabels"]
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "own", "labels": labels}}
         await api.create("/api/v1/nodes", node)
+        await api.create(f"/api/v1/namespaces/{team}/pods", NOTEBOOK)
         resources = {"nvidia.com/gpu": "1", "cpu": "8", "memory": "64Gi"}
         ready = [condition("Ready", "True")]
         await api.merge(
             "/api/v1/nodes/own/status",
             {"status": {"conditions": ready, "allocatable": resources, "capacity": resources}},
         )
+        held = await workspaces.with_reason(api, team, "mistral", "GPUInUse")
+        assert f"{team}/notebook" in workspaces.condition(held, "Ready")["message"]
+        assert await api.get(workspaces.deployment_path(team, "mistral")) is None
+        await api.delete(f"/api/v1/namespaces/{team}/pods/notebook", NOW)
         await workspaces.present(api, workspaces.deployment_path(team, "mistral"))
         await api.delete(workspaces.path(team, "mistral"))
         await workspaces.gone(api, workspaces.path(team, "mistral"))

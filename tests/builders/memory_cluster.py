@@ -30,9 +30,16 @@ class MemoryCluster:
         return copy.deepcopy(held)
 
     async def list(
-        self, kind: Kind, *, namespace: str | None = None, labels: str = "", fresh: bool = True
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: str = "",
+        fields: str = "",
+        fresh: bool = True,
     ) -> list[Manifest]:
         _ = fresh
+        assert not fields, "no pods of others are looked for here"
         wanted = dict(each.split("=", 1) for each in labels.split(",") if "=" in each)
         return [
             copy.deepcopy(held)

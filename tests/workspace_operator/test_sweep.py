@@ -21,9 +21,16 @@ class Shelf:
         self.error: ClusterError | None = None
 
     async def list(
-        self, kind: Kind, *, namespace: str | None = None, labels: str = "", fresh: bool = True
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: str = "",
+        fields: str = "",
+        fresh: bool = True,
     ) -> list[Manifest]:
         assert namespace is None
+        assert not fields
         assert fresh
         self.asked.append((kind.kind, labels))
         if self.error is not None:

@@ -56,14 +56,20 @@ class ApiServer:
             return None
 
     async def list(
-        self, kind: Kind, *, namespace: str | None = None, labels: str = "", fresh: bool = True
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: str = "",
+        fields: str = "",
+        fresh: bool = True,
     ) -> list[Manifest]:
-        """Return the objects that the label selector picks, page by page."""
+        """Return the objects that the selectors pick, page by page."""
         path = kind.path(namespace=namespace)
         found: list[Manifest] = []
         following = ""
         while True:
-            query = {"labelSelector": labels, "continue": following}
+            query = {"labelSelector": labels, "fieldSelector": fields, "continue": following}
             query |= {"limit": PAGE} if fresh else {"resourceVersion": ANY_VERSION}
             asked = {name: value for name, value in query.items() if value}
             page = await self._connection.read(Request(method="GET", path=path, query=asked))

@@ -19,10 +19,16 @@ class Cluster(Protocol):
         """Return the object, or None where it does not exist."""
 
     async def list(
-        self, kind: Kind, *, namespace: str | None = None, labels: str = "", fresh: bool = True
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: str = "",
+        fields: str = "",
+        fresh: bool = True,
     ) -> list[Manifest]:
         """
-        Return the objects that the label selector picks, each with apiVersion and kind.
+        Return the objects that the selectors pick, each with apiVersion and kind.
 
         One that need not be `fresh` may come from the API server's cache and be behind: it is good
         for finding names, and what is decided on must then be read by name.

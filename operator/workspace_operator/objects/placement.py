@@ -57,12 +57,19 @@ def shows_gpus(node: Node, plan: Plan) -> bool:
 
 
 def usable_nodes(workspace: Workspace, plan: Plan, snapshot: Snapshot) -> tuple[Node, ...]:
-    """Return the nodes that are ready and show the GPUs that a pod will ask for."""
+    """Return the nodes that are ready and have the GPUs that a pod will ask for."""
     return tuple(
         node
         for node in matching_nodes(workspace, plan, snapshot)
-        if node.ready and shows_gpus(node, plan)
+        if node.ready and has_free_gpus(node, plan, snapshot)
     )
+
+
+def has_free_gpus(node: Node, plan: Plan, snapshot: Snapshot) -> bool:
+    """Say whether so many GPUs of a node are left by the pods of others."""
+    taken = snapshot.taken.get(node.name)
+    left = node.allocatable(plan.gpu_resource) - (taken.of(plan.gpu_resource) if taken else 0)
+    return left >= plan.gpus_per_node
 
 
 def _holds(term: Manifest, node: Node) -> bool:

@@ -16,6 +16,7 @@ from typing import Self
 from workspace_operator.api import Startup
 from workspace_operator.snapshot.claims import CLAIM_STEPS, NodeClaim
 from workspace_operator.snapshot.nodes import GPU_RESOURCE, Node
+from workspace_operator.snapshot.others import Taken, taken_by
 from workspace_operator.snapshot.pods import ModelAnswer, Pod, Termination
 from workspace_operator.snapshot.reading import Manifest, ObservedCondition
 
@@ -29,6 +30,7 @@ __all__ = [
     "ObservedCondition",
     "Pod",
     "Snapshot",
+    "Taken",
     "Termination",
 ]
 
@@ -41,7 +43,8 @@ class Snapshot:
     `claims` are the NodeClaims that carry the Workspace's labels, and those whose names its status
     remembers. `nodes` may hold foreign nodes too: placement picks the ones that match. `last_words`
     says what claims that are gone complained of; it explains, and decides nothing. `starts` are the
-    ledgers of other Workspaces with the same preset, for a plan.
+    ledgers of other Workspaces with the same preset, for a plan. `taken` says what pods of others
+    hold of the nodes that the user brings.
     """
 
     claims: tuple[NodeClaim, ...] = ()
@@ -55,6 +58,7 @@ class Snapshot:
     live_claims: Mapping[str, Manifest] = field(default_factory=dict)
     last_words: Mapping[str, ObservedCondition] = field(default_factory=dict)
     starts: tuple[Startup, ...] = ()
+    taken: Mapping[str, Taken] = field(default_factory=dict)
 
     @classmethod
     def parse(  # noqa: PLR0913 - one keyword per kind that was read
@@ -70,6 +74,7 @@ class Snapshot:
         answers: Mapping[str, ModelAnswer] | None = None,
         last_words: Mapping[str, ObservedCondition] | None = None,
         starts: Iterable[Startup] = (),
+        others: Iterable[Manifest] = (),
     ) -> Self:
         """Read the objects as the API server returned them."""
         manifests = tuple(node_claims)
@@ -86,6 +91,7 @@ class Snapshot:
             live_claims={NodeClaim.parse(manifest).name: manifest for manifest in manifests},
             last_words=dict(last_words or {}),
             starts=tuple(starts),
+            taken=taken_by(others),
         )
 
     @property

@@ -7,7 +7,7 @@ Must not import pod checks or the ladder.
 from workspace_operator import conditions
 from workspace_operator.instance_types import misspelt
 from workspace_operator.objects.metadata import claim_name, identity_of
-from workspace_operator.objects.placement import node_terms, shows_gpus
+from workspace_operator.objects.placement import has_free_gpus, node_terms, shows_gpus
 from workspace_operator.objects.slots import Slot
 from workspace_operator.objects.watchdog import STARTING_PATIENCE, Broken, unhealthy_gpu
 from workspace_operator.snapshot import Node, NodeClaim
@@ -77,6 +77,10 @@ def _lacking(evidence: Evidence) -> Finding:
     for node in evidence.nodes:
         if not shows_gpus(node, evidence.plan):
             return _without_gpu(evidence, node)
+    for node in evidence.nodes:
+        if not has_free_gpus(node, evidence.plan, evidence.snapshot):
+            holders = evidence.snapshot.taken[node.name].holders[evidence.plan.gpu_resource]
+            return node_reasons.GPU_IN_USE.found(node=node.name, pods=", ".join(holders[:3]))
     if not evidence.brought:
         return node_reasons.NO_NODE_YET.found()
     return _no_match(evidence)

@@ -103,6 +103,12 @@ GPU_STAYS_AWAY = Reason(
     phase="WaitingForGPU",
     failed=True,
 )
+GPU_IN_USE = Reason(
+    word="GPUInUse",
+    sentence="Not enough Nodes are ready: the GPUs of node {node} are held by {pods}. "
+    "Wait for them, delete them, or label another node.",
+    phase="WaitingForGPU",
+)
 NODE_STAYS_DOWN = Reason(
     word=conditions.NODE_NOT_READY,
     sentence="Not enough Nodes are ready: {why}. It was replaced once already: look at its image "

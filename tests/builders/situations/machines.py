@@ -249,6 +249,25 @@ ROWS = [
         settings=BYO,
     ),
     Row(
+        name="brought nodes: the GPU is in use",
+        reason="GPUInUse",
+        says="the GPUs of node node-1 are held by lab/notebook. Wait for them",
+        phase="WaitingForGPU",
+        nodes=(node(labels=BYO_NODE),),
+        others=(
+            {
+                "metadata": {"namespace": "lab", "name": "notebook"},
+                "spec": {
+                    "nodeName": "node-1",
+                    "containers": [{"resources": {"limits": {"nvidia.com/gpu": "1"}}}],
+                },
+                "status": {"phase": "Running"},
+            },
+        ),
+        claims=(),
+        settings=BYO,
+    ),
+    Row(
         name="brought nodes: no GPU",
         reason="NodePluginsNotReady",
         says="shows 0 of 1",

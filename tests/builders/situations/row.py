@@ -44,6 +44,7 @@ class Row:
     claims: tuple[Manifest, ...] = (claim(),)
     nodes: tuple[Manifest, ...] = (node(),)
     pods: tuple[Manifest, ...] = ()
+    others: tuple[Manifest, ...] = ()
     answers: dict[str, ModelAnswer] = field(default_factory=dict)
     deployment: Manifest | None = None
     attempts: tuple[NodeAttempt, ...] = ()
@@ -61,6 +62,7 @@ def world(row: Row) -> Snapshot:
         node_claims=row.claims,
         nodes=row.nodes,
         pods=row.pods,
+        others=row.others,
         answers=row.answers,
         deployment=None if conflict else row.deployment,
         service=conflict,
