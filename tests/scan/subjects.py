@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from model_presets.preset import Preset
-from workspace_operator.objects.deployment import deployment
+from workspace_operator.objects.deployment import deployment, pod_template
 from workspace_operator.objects.network_policy import network_policy
 from workspace_operator.objects.service import service
 from workspace_operator.settings import Settings
@@ -45,7 +45,7 @@ def _model(preset: Preset, settings: Settings) -> list[Manifest]:
     made = workspace(preset=preset.name)
     plan = planned(made, settings, preset)
     return [
-        deployment(made, plan, settings),
+        deployment(made, plan, pod_template(made, plan, settings)),
         service(made, plan),
         network_policy(made, plan, settings),
     ]
