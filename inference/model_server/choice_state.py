@@ -75,6 +75,7 @@ class AnswerState:
         """Start the clocks; the prompt counts once."""
         self._prompt_tokens = prompt_tokens
         self._cached_tokens: int | None = None
+        self.completion_tokens = 0  # of all choices so far
         self.choices = [
             ChoiceState(
                 AnswerMeter(metrics, prompt_tokens=None if index else prompt_tokens),
@@ -86,11 +87,6 @@ class AnswerState:
         ]
 
     @property
-    def completion_tokens(self) -> int:
-        """Tokens of all choices so far."""
-        return sum(choice.meter.completion_tokens for choice in self.choices)
-
-    @property
     def has_ended(self) -> bool:
         """Whether every choice has its reason."""
         return all(choice.reason is not None for choice in self.choices)
@@ -99,6 +95,7 @@ class AnswerState:
         """Add what came for one choice."""
         if self._cached_tokens is None:
             self._cached_tokens = piece.cached_tokens
+        self.completion_tokens += piece.new_tokens
         self.choices[index].take(piece)
 
     def usage(self) -> Usage:

@@ -114,6 +114,11 @@ class Engine:
         return self._scheduler.limits.longest
 
     @property
+    def block_size(self) -> int:
+        """Tokens that one block of the cache holds."""
+        return self._runner.block_size
+
+    @property
     def vocabulary_size(self) -> int:
         """Token ids that the model knows: all from 0 to below this."""
         return self._runner.vocabulary_size

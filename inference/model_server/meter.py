@@ -22,31 +22,34 @@ class AnswerMeter:
     ) -> None:
         """Count the prompt, unless it is counted already, and start the clock."""
         self._metrics = metrics
-        self._model = metrics.model
         self._clock = clock
         self._started = clock()
-        self._latest: float | None = None  # time of the newest token
+        self._first = self._latest = 0.0  # times of the oldest and the newest token
         self.completion_tokens = 0
         if prompt_tokens is not None:
-            metrics.prompt_tokens.labels(self._model).inc(prompt_tokens)
-            metrics.prompt_sizes.labels(self._model).observe(prompt_tokens)
+            metrics.prompt_tokens.inc(prompt_tokens)
+            metrics.prompt_sizes.observe(prompt_tokens)
 
     def tokens(self, count: int) -> None:
         """Record tokens that have just come."""
         if count == 0:
             return
         now = self._clock()
-        if self._latest is None:
-            self._metrics.first_token_seconds.labels(self._model).observe(now - self._started)
+        if self.completion_tokens == 0:
+            self._first = now
+            self._metrics.first_token_seconds.observe(now - self._started)
         else:
             between = (now - self._latest) / count
-            self._metrics.token_seconds.labels(self._model).observe(between)
+            self._metrics.token_seconds.observe(between)
         self._latest = now
         self.completion_tokens += count
-        self._metrics.generation_tokens.labels(self._model).inc(count)
+        self._metrics.generation_tokens.inc(count)
 
     def end(self, reason: str) -> None:
         """Record why it ended: `stop`, `length`, `abort` or `error`."""
-        self._metrics.finished.labels(self._model, reason).inc()
-        self._metrics.answer_sizes.labels(self._model).observe(self.completion_tokens)
-        self._metrics.answer_seconds.labels(self._model).observe(self._clock() - self._started)
+        self._metrics.finished(reason)
+        if self.completion_tokens > 1:
+            mean = (self._latest - self._first) / (self.completion_tokens - 1)
+            self._metrics.mean_token_seconds.observe(mean)
+        self._metrics.answer_sizes.observe(self.completion_tokens)
+        self._metrics.answer_seconds.observe(self._clock() - self._started)

@@ -36,6 +36,8 @@ class EngineLoad:
     preemptions: int = 0
     prefix_tokens_asked: int = 0
     prefix_tokens_found: int = 0
+    block_size: int = 0  # tokens
+    block_count: int = 0
 
 
 class Metrics:
@@ -55,31 +57,38 @@ class Metrics:
         self.http_seconds = self._histogram(
             "http_request_duration_seconds", "Request to last byte.", SECONDS, "path"
         )
+        self._finished = Counter(
+            "vllm:request_success",
+            "Answers by the reason they ended.",
+            ["model_name", "finished_reason"],
+            registry=self.registry,
+        )
         self.prompt_tokens = self._counter("vllm:prompt_tokens", "Tokens of prompts.")
         self.generation_tokens = self._counter("vllm:generation_tokens", "Tokens generated.")
-        self.finished = self._counter(
-            "vllm:request_success", "Answers by the reason they ended.", "finished_reason"
+        self.first_token_seconds = self._of_model(
+            "vllm:time_to_first_token_seconds", "Request to first token.", SECONDS
         )
-        self.first_token_seconds = self._histogram(
-            "vllm:time_to_first_token_seconds", "Request to first token.", SECONDS, "model_name"
+        self.token_seconds = self._of_model(
+            "vllm:inter_token_latency_seconds", "Between tokens.", TOKEN_SECONDS
         )
-        self.token_seconds = self._histogram(
-            "vllm:inter_token_latency_seconds", "Between tokens.", TOKEN_SECONDS, "model_name"
+        self.mean_token_seconds = self._of_model(
+            "vllm:request_time_per_output_token_seconds",
+            "Mean time between the tokens of one answer.",
+            TOKEN_SECONDS,
         )
-        self.answer_seconds = self._histogram(
-            "vllm:e2e_request_latency_seconds", "Request to last token.", SECONDS, "model_name"
+        self.answer_seconds = self._of_model(
+            "vllm:e2e_request_latency_seconds", "Request to last token.", SECONDS
         )
-        self.prompt_sizes = self._histogram(
-            "vllm:request_prompt_tokens", "Tokens of one prompt.", TOKENS, "model_name"
+        self.prompt_sizes = self._of_model(
+            "vllm:request_prompt_tokens", "Tokens of one prompt.", TOKENS
         )
-        self.answer_sizes = self._histogram(
-            "vllm:request_generation_tokens", "Tokens of one answer.", TOKENS, "model_name"
+        self.answer_sizes = self._of_model(
+            "vllm:request_generation_tokens", "Tokens of one answer.", TOKENS
         )
 
-    @property
-    def model(self) -> str:
-        """Return the value of every `model_name` label."""
-        return self._model
+    def finished(self, reason: str) -> None:
+        """Count an answer by the reason it ended."""
+        self._finished.labels(self._model, reason).inc()
 
     def watch(
         self, readiness: Callable[[], Readiness], load: Callable[[], EngineLoad | None]
@@ -91,8 +100,13 @@ class Metrics:
         """Write all metrics in Prometheus' text form."""
         return generate_latest(self.registry)
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, ["model_name", *labels], registry=self.registry)
+    # One model, one label value: looking it up anew for each token would cost as much as counting.
+
+    def _counter(self, name: str, text: str) -> Counter:
+        return Counter(name, text, ["model_name"], registry=self.registry).labels(self._model)
+
+    def _of_model(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return self._histogram(name, text, buckets, "model_name").labels(self._model)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], label: str) -> Histogram:
         return Histogram(name, text, [label], buckets=buckets, registry=self.registry)
@@ -127,6 +141,7 @@ class _Scraped:
         yield self._gauge("vllm:num_requests_running", "Requests being decoded.", load.running)
         yield self._gauge("vllm:num_requests_waiting", "Requests in the queue.", load.waiting)
         yield self._gauge("vllm:kv_cache_usage_perc", "KV cache in use, 0 to 1.", load.kv_usage)
+        yield self._cache(load)
         for name, text, value in (
             ("vllm:num_preemptions", "Sequences computed again.", load.preemptions),
             ("vllm:prefix_cache_queries", "Tokens looked up.", load.prefix_tokens_asked),
@@ -135,6 +150,13 @@ class _Scraped:
             counter = CounterMetricFamily(name, text, labels=["model_name"])
             counter.add_metric([self._model], value)
             yield counter
+
+    def _cache(self, load: EngineLoad) -> GaugeMetricFamily:
+        """Say how large the KV cache is, as the gateway's endpoint picker reads it."""
+        labels = ["model_name", "block_size", "num_gpu_blocks"]
+        family = GaugeMetricFamily("vllm:cache_config_info", "Size of the KV cache.", labels=labels)
+        family.add_metric([self._model, str(load.block_size), str(load.block_count)], 1.0)
+        return family
 
     def _gauge(self, name: str, text: str, value: float) -> GaugeMetricFamily:
         family = GaugeMetricFamily(name, text, labels=["model_name"])

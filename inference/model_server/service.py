@@ -81,6 +81,11 @@ class Engine(Generator, Protocol):
         ...
 
     @property
+    def block_size(self) -> int:
+        """Tokens that one block of the cache holds."""
+        ...
+
+    @property
     def vocabulary_size(self) -> int:
         """Token ids that the model knows: all from 0 to below this."""
         ...
@@ -222,4 +227,6 @@ class Service:
             preemptions=now.preemptions,
             prefix_tokens_asked=now.prefix_tokens_asked,
             prefix_tokens_found=now.prefix_tokens_found,
+            block_size=self.loaded.engine.block_size,
+            block_count=now.kv_blocks_total,
         )

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 DONE = b"data: [DONE]\n\n"
+# Made once: json.dumps makes one at each call that asks for another form than its own.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 KINDS = {"chat": "chat.completion.chunk", "completion": "text_completion"}
 
 
@@ -151,4 +153,4 @@ def only_text(text: str) -> bytes:
 
 def _json(value: object) -> str:
     """Write compact JSON in UTF-8; it holds no line break, so it fits a `data:` line as it is."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
