@@ -71,7 +71,9 @@ class NullEngine:
 
     def generate(self, request: Request) -> TokenStream:
         """Accept a request."""
-        stream = TokenStream(request.request_id, lambda name: self._streams.pop(name, None) and None)
+        stream = TokenStream(
+            request.request_id, lambda name: self._streams.pop(name, None) and None
+        )
         self._streams[request.request_id] = (stream, request)
         if len(self._streams) == self._wanted:
             self._given = 0
@@ -150,7 +152,7 @@ async def measure(arguments: argparse.Namespace, tokenizer: Tokenizer) -> dict[s
     server = uvicorn.Server(configuration(build_app(service), Wire()))
     server.config.port = 0
     serving = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     here, there = multiprocessing.Pipe()

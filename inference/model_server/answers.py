@@ -9,7 +9,7 @@ Must not import torch or transformers.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
@@ -85,7 +85,7 @@ class GenerationResponse(Response):
             try:
                 reading = self._reading()
                 answer = merged([pieces(tokens, reading) for tokens in accepted])
-                writing = _Writing(job, state, self._service.limits, send)
+                writing = _Writing(job, state, self._service.limits, _Way(scope, send))
                 work = writing.stream(answer) if job.stream else writing.whole(answer)
                 finished = await while_connected(receive, work)
                 otherwise = "error" if finished else "abort"
@@ -111,20 +111,21 @@ class GenerationResponse(Response):
 class _Writing:
     """Write the pieces of one answer to one client."""
 
-    def __init__(self, job: Job, state: AnswerState, limits: AnswerLimits, send: Send) -> None:
+    def __init__(self, job: Job, state: AnswerState, limits: AnswerLimits, way: "_Way") -> None:
         self._job = job
         self._limits = limits
         self._started = asyncio.get_running_loop().time()
         self._state = state
-        self._send = send
+        self._way = way
 
     async def whole(self, answer: Pieces) -> None:
         async with self._clock() as clock, aclosing(answer):
             async for index, piece in answer:
                 self._take(index, piece, clock)
         body = self._whole()
-        await self._begin({"content-type": "application/json", "content-length": str(len(body))})
-        await self._send({"type": "http.response.body", "body": body})
+        length = str(len(body))
+        await self._way.begin({"content-type": "application/json", "content-length": length})
+        await self._way.end(body)
 
     async def stream(self, answer: Pieces) -> None:
         writers = self._writers()
@@ -134,17 +135,17 @@ class _Writing:
                 async for index, piece in answer:
                     self._take(index, piece, clock)
                     if begun:
-                        await self._write(self._events(writers[index], index, piece))
+                        await self._way.part(self._events(writers[index], index, piece))
                     else:
-                        await self._begin(EVENT_STREAM)
+                        await self._way.begin(EVENT_STREAM)
                         begun = True
-                        opening = [self._opening(writer) for writer in writers]
-                        await self._write(*opening, self._events(writers[index], index, piece))
+                        opening = b"".join([self._opening(writer) for writer in writers])
+                        await self._way.part(opening + self._events(writers[index], index, piece))
         except ApiError as error:
             if not begun:
                 raise
-            await self._write(sse.error_event(error.problem.document()))
-        await self._send({"type": "http.response.body", "body": b""})
+            await self._way.part(sse.error_event(error.problem.document()))
+        await self._way.end()
 
     def _writers(self) -> list[sse.ChunkWriter]:
         job = self._job
@@ -195,11 +196,26 @@ class _Writing:
             clock.reschedule(self._started + self._limits.answer_seconds)
         self._state.take(index, piece)
 
-    async def _begin(self, headers: Mapping[str, str]) -> None:
+
+class _Way:
+    """Send an answer's bytes: through ASGI, but parts of a stream straight to the connection."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._send = send
+        self._send_chunk: Callable[[bytes], bool] = scope["state"].get("send_chunk", _ordinary)
+
+    async def begin(self, headers: Mapping[str, str]) -> None:
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": 200, "headers": raw})
 
-    async def _write(self, *events: bytes) -> None:
-        """Send events in one message: one message is one write to the socket."""
-        if body := b"".join(events):
-            await self._send({"type": "http.response.body", "body": body, "more_body": True})
+    async def part(self, data: bytes) -> None:
+        """Send in one write to the socket; wait where the client does not keep up."""
+        if data and not self._send_chunk(data):
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self, data: bytes = b"") -> None:
+        await self._send({"type": "http.response.body", "body": data})
+
+
+def _ordinary(_data: bytes) -> bool:
+    return False

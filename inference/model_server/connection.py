@@ -47,6 +47,7 @@ class GuardedConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as the base has it
         """Start the deadline of the first headers."""
         super().connection_made(transport)
+        self.app_state = {**self.app_state, "send_chunk": self.send_chunk}
         self._expect("headers", self.deadlines.headers)
 
     def data_received(self, data: bytes) -> None:
@@ -64,6 +65,29 @@ class GuardedConnection(H11Protocol):
         self._expect(None, 0)
         self._stop_reading_clock()
         super().connection_lost(exc)
+
+    def send_chunk(self, data: bytes) -> bool:
+        """
+        Send a part of a streamed answer at once, with as little work as can be.
+
+        The way through ASGI's messages and h11 costs more than all else about a token. Here a part
+        is framed as h11 would frame it: for an answer of unstated length that has begun.
+
+        Returns:
+            Whether it was sent; False where it has to go the ordinary way, which can also wait.
+        """
+        cycle = self.cycle
+        ordinary = (
+            self.flow.write_paused
+            or cycle.disconnected
+            or cycle.response_complete
+            or not cycle.response_started
+            or self.scope["http_version"] != "1.1"  # no chunks before
+        )
+        if ordinary or not data:
+            return False
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        return True
 
     def pause_writing(self) -> None:
         """Start the clock when the client stops reading."""

@@ -107,7 +107,7 @@ class _Exchange:
         self.status: int | None = None
         self.notes: dict[str, Any] = {}
         self._send = send
-        scope["state"] = {"request_id": self.request_id, "notes": self.notes}
+        scope["state"].update(request_id=self.request_id, notes=self.notes)
 
     async def send(self, message: Message) -> None:
         """Pass a message on, with the request id among the headers."""

@@ -27,7 +27,7 @@ class TokenStream(AsyncIterator[TokenOutput]):
         self._request_id = request_id
         self._cancel = cancel
         self._pending: TokenOutput | None = None
-        self._arrived = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None  # of the one reader, while it waits
         self._finished = False  # the engine has pushed the last output
         self._closed = False
 
@@ -38,15 +38,15 @@ class TokenStream(AsyncIterator[TokenOutput]):
     async def __anext__(self) -> TokenOutput:
         """Wait for something new and take all of it."""
         if not self._closed and self._pending is None and not self._finished:
+            self._waiter = asyncio.get_running_loop().create_future()
             try:
-                await self._arrived.wait()
+                await self._waiter
             except asyncio.CancelledError:
                 self.close()
                 raise
         if self._closed or self._pending is None:
             raise StopAsyncIteration
         output, self._pending = self._pending, None
-        self._arrived.clear()
         return output
 
     async def aclose(self) -> None:
@@ -57,7 +57,7 @@ class TokenStream(AsyncIterator[TokenOutput]):
         """Leave; cancels the request unless it has finished."""
         if not self._closed:
             self._closed = True
-            self._arrived.set()
+            self._wake()
             if not self._finished:
                 self._cancel(self._request_id)
 
@@ -66,7 +66,11 @@ class TokenStream(AsyncIterator[TokenOutput]):
         pending = self._pending
         self._pending = output if pending is None else _merge(pending, output)
         self._finished = self._finished or output.finish_reason is not None
-        self._arrived.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 def _merge(first: TokenOutput, second: TokenOutput) -> TokenOutput:

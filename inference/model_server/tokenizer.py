@@ -75,6 +75,7 @@ class TextTokenizer:
         self._opens_with_space = plain[0] != "a"
         self._swallows_space = self._opens_with_space and plain == spaced
         self._longest_token = max(map(len, self._back.get_vocab()))
+        self._alone: dict[int, str] = {}  # texts of tokens that were decoded by themselves
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="tokenizer")
 
     async def encode_text(self, text: str, *, limit: int) -> list[int]:
@@ -108,7 +109,14 @@ class TextTokenizer:
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Decode tokens without the control tokens among them."""
+        if len(token_ids) == 1:
+            # A stream asks for single tokens at each step; there are as many as the vocabulary has.
+            alone = self._alone.get(token_ids[0])
+            if alone is not None:
+                return alone
         text: str = self._back.decode(list(token_ids), skip_special_tokens=True)
+        if len(token_ids) == 1:
+            self._alone[token_ids[0]] = text
         return text
 
     def to_json(self) -> str:
