@@ -70,6 +70,12 @@ bench-operator: $(STAMP) ## Time the operator on a real API server; prints one J
 fault-table: $(STAMP) cluster-binaries ## Kill the operator before and after each of its writes; writes the table in the README (about 15 min)
 	$(PY) -m tests.fault_table
 
+server-fault-table: $(STAMP) ## Run the tests of docs/server-faults.md and write what was seen into it (minutes)
+	$(PY) -m tests.model_server.fault_table
+
+abuse: $(STAMP) ## Treat a server of tiny-mistral badly for ten minutes (SECONDS_OF_ABUSE=600); no 5xx, no growth
+	$(PY) -m tests.model_server.abuse_server --seconds $(or $(SECONDS_OF_ABUSE),600)
+
 images: $(STAMP) ## Build the images of the operator and of tiny-mistral (Docker, else buildah)
 	$(PY) -m tests.images build operator tiny-mistral
 
@@ -82,4 +88,4 @@ demo: $(STAMP) ## Start a real Kubernetes, install the operator, apply a Workspa
 demo-down: $(STAMP) ## Take the demo away
 	$(PY) -m tests.demo down
 
-.PHONY: help setup lint format lock cluster-binaries generate test scan bench-operator fault-table images e2e demo demo-down
+.PHONY: help setup lint format lock cluster-binaries generate test scan bench-operator fault-table server-fault-table abuse images e2e demo demo-down

@@ -1,7 +1,7 @@
 """
 Treat a server badly: requests that are nearly right, sockets that are slow, clients that leave.
 
-The same workload runs for seconds in the tests and for as long as one likes from the command line:
+The same workload runs for seconds in the tests, and for as long as one likes from the command line:
 
     python -m tests.model_server.abuse http://127.0.0.1:5000 --seconds 600
 
