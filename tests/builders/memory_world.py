@@ -74,6 +74,7 @@ class MemoryWorld:
         for _ in range(passes):
             before = self.cluster.writes
             await operator(KEY)
+            await operator.reporter.tell(KEY)
             self.seconds += PASS_SECONDS
             if not self._play() and self.cluster.writes == before:
                 return

@@ -15,6 +15,7 @@ kopf, kubernetes, asyncio, os or time.
 from workspace_operator.api.limits import RESERVED_LABEL_PREFIX, RESERVED_LABELS
 from workspace_operator.api.model import Model, Timestamp
 from workspace_operator.api.parse import InvalidSpec, parse, parse_status
+from workspace_operator.api.rollout import Rollout
 from workspace_operator.api.status import (
     Condition,
     Download,
@@ -27,7 +28,6 @@ from workspace_operator.api.status import (
     Performance,
     PlanOption,
     PlanStatus,
-    Rollout,
     Startup,
     WorkspaceStatus,
 )

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from workspace_operator.api.model import Integer, Model, Timestamp
+from workspace_operator.api.rollout import Rollout
 
 # Source: k8s.io/apimachinery, pkg/apis/meta/v1/types.go, type Condition.
 CONDITION_TYPE_PATTERN = (
@@ -231,24 +232,6 @@ class GpuFailure(Model):
 
     node: Annotated[str, Field(max_length=253)] = Field(description="Name of the node.")
     time: Timestamp = Field(description="When the server ended.")
-
-
-class Rollout(Model):
-    """Which revision of the pod has proved itself, and which one is tried or was taken back."""
-
-    serving: Annotated[str, Field(max_length=64)] | None = Field(
-        default=None, description="The revision that last generated a token."
-    )
-    candidate: Annotated[str, Field(max_length=64)] | None = Field(
-        default=None, description="The revision that is being tried."
-    )
-    since: Timestamp | None = Field(default=None, description="When its trial began.")
-    failed: Annotated[str, Field(max_length=64)] | None = Field(
-        default=None, description="The revision that was taken back; an edit tries another."
-    )
-    message: Annotated[str, Field(max_length=32768)] | None = Field(
-        default=None, description="Why it was taken back."
-    )
 
 
 class WorkspaceStatus(Model):
