@@ -108,10 +108,76 @@ def test_sampled_answers_agree_too_and_do_not_depend_on_the_batch(model: LoadedM
     assert others != together
 
 
-def test_a_mixture_of_experts() -> None:
-    model = mixtral()
-    expected = {str(len(prompt)): generate(model, prompt, 12) for prompt in PROMPTS}
-    assert Driver(native(model), max_batch_tokens=40).run(everyone(12)) == expected
+PENALTIES = {
+    "temperature": 0.9,
+    "min_p": 0.02,
+    "repetition_penalty": 1.2,
+    "presence_penalty": 0.6,
+    "frequency_penalty": 0.4,
+    "logit_bias": ((7, 3.0), (11, -100.0)),
+    "logprobs": 2,
+}
+
+
+def test_penalties_and_log_probabilities_survive_preemption_and_company(
+    model: LoadedModel,
+) -> None:
+    """What was generated counts the same, however often it was computed, whoever runs beside."""
+    asked = [
+        request(str(len(prompt)), prompt, 12, **{"seed": len(prompt), **PENALTIES})
+        for prompt in PROMPTS
+    ]
+    runner = ReferenceRunner(model, max_model_len=512)
+    reference = Driver(runner, max_sequences=1, max_batch_tokens=513)
+    wanted = reference.run(asked)
+    driver = Driver(native(model, block_size=4, block_count=42), max_batch_tokens=40)
+    assert driver.run(asked) == wanted
+    assert driver.scheduler.preemptions > 0
+    for name, outputs in reference.outputs.items():
+        expected = [entry for output in outputs for entry in output.logprobs]
+        seen = [entry for output in driver.outputs[name] for entry in output.logprobs]
+        assert [e.logprob for e in seen] == pytest.approx([e.logprob for e in expected], abs=1e-3)
+        assert [[t for t, _ in e.top] for e in seen] == [[t for t, _ in e.top] for e in expected]
+
+
+@pytest.fixture(scope="module")
+def experts() -> LoadedModel:
+    return mixtral()
+
+
+@pytest.fixture(scope="module")
+def expected_of_experts(experts: LoadedModel) -> dict[str, list[int]]:
+    return {str(len(prompt)): generate(experts, prompt, 24) for prompt in PROMPTS}
+
+
+@pytest.mark.parametrize(("block_size", "max_batch_tokens"), [(5, 17), (16, 40), (64, 500)])
+def test_a_mixture_of_experts(
+    experts: LoadedModel,
+    expected_of_experts: dict[str, list[int]],
+    block_size: int,
+    max_batch_tokens: int,
+) -> None:
+    runner = native(experts, block_size=block_size, block_count=2000 // block_size)
+    driver = Driver(runner, max_batch_tokens=max_batch_tokens)
+    assert driver.run(everyone(24)) == expected_of_experts
+
+
+def test_a_mixture_of_experts_preempted_late_and_cached(
+    experts: LoadedModel, expected_of_experts: dict[str, list[int]]
+) -> None:
+    driver = Driver(native(experts, block_size=4, block_count=42), max_batch_tokens=40)
+    for asked in everyone(24):
+        driver.scheduler.add(asked)
+        driver.step()
+    assert driver.run() == expected_of_experts
+    assert driver.scheduler.preemptions > 0
+    roomy = Driver(native(experts, block_size=4), max_batch_tokens=40)
+    roomy.run([request("before", PROMPTS[-1], 1)])
+    assert roomy.run(everyone(24)) == {
+        **expected_of_experts,
+        "before": [roomy.answers["before"][0]],
+    }
+    assert roomy.scheduler.prefix_tokens_found == 96
 
 
 def test_two_runners_on_two_models_do_not_meet() -> None:

@@ -48,13 +48,16 @@ def mixtral(device: str = "cpu") -> LoadedModel:
 
 
 def loaded(
-    module: MistralForCausalLM | MixtralForCausalLM, sliding_window: int | None, device: str
+    module: MistralForCausalLM | MixtralForCausalLM,
+    sliding_window: int | None,
+    device: str,
+    dtype: torch.dtype = torch.float32,
 ) -> LoadedModel:
     torch.nn.Module.to(module, device).train(mode=False)  # transformers' own are not typed
     return LoadedModel(
         module=module,
         device=torch.device(device),
-        dtype=torch.float32,
+        dtype=dtype,
         vocabulary_size=VOCABULARY,
         context_length=SHAPE["max_position_embeddings"],
         sliding_window=sliding_window,
