@@ -27,7 +27,7 @@ COMPILE_SECONDS = 2.0
 THREADS = 2  # one grammar that takes its whole time does not hold up the next
 SPACES = r"[\x20\x0A\x0D\x09]{1,32}"
 MAX_GRAMMAR_SYMBOLS = 100_000  # the library's own bound is five times that, and seconds of work
-MAX_PROBES = 300  # parts of a bad schema that are tried to find the fault
+MAX_PROBES = 100  # parts of a bad schema that are tried to find the fault
 LONGEST_NAME = 64
 LONGEST_CAUSE = 200
 # Where a schema holds others: by name, in a list, or one.
@@ -56,17 +56,19 @@ class Grammars:
         self, tokenizer: str, *, vocabulary_size: int, eos_token_ids: Collection[int]
     ) -> None:
         """
-        Keep what the first grammar needs; the vocabulary is read then, which takes a second.
+        Read the vocabulary, which stops all threads for some tenths of a second: do it at the start.
 
         Args:
             tokenizer: The tokenizer as JSON, as the library `tokenizers` writes it.
             vocabulary_size: Width of the logits.
             eos_token_ids: Tokens that end an answer.
         """
-        self._source = tokenizer
-        self._size = vocabulary_size
-        self._ends = sorted(eos_token_ids)
-        self._vocabulary: LLTokenizer | None = None
+        self._vocabulary = LLTokenizer(
+            tokenizer,
+            n_vocab=vocabulary_size,
+            eos_token=sorted(eos_token_ids) or None,
+            slices=LLTokenizer.json_slices(),
+        )
         self._limits = LLParserLimits(verbose_errors=False, max_grammar_size=MAX_GRAMMAR_SYMBOLS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="grammar")
 
@@ -92,13 +94,6 @@ class Grammars:
         Raises:
             BadSchema: If the schema is wrong, unsupported, or too large.
         """
-        if self._vocabulary is None:
-            self._vocabulary = LLTokenizer(
-                self._source,
-                n_vocab=self._size,
-                eos_token=self._ends or None,
-                slices=LLTokenizer.json_slices(),
-            )
         grammar = LLMatcher.grammar_from_lark(f'start: " "? json\njson: %json {_text(schema)}')
         first = LLMatcher(self._vocabulary, grammar, log_level=0, limits=self._limits)
         if first.is_error():
