@@ -56,7 +56,7 @@ class Grammars:
         self, tokenizer: str, *, vocabulary_size: int, eos_token_ids: Collection[int]
     ) -> None:
         """
-        Read the vocabulary, which stops all threads for some tenths of a second: do it at the start.
+        Read the vocabulary: every thread stands for 0.1 s then, so do it before serving.
 
         Args:
             tokenizer: The tokenizer as JSON, as the library `tokenizers` writes it.
