@@ -7,7 +7,8 @@ and when it carries the hash of what we wanted last, which notices a field that 
 Only an object that is missing or wrong is applied, so a pass without a change writes nothing.
 
 Nothing is ever taken over or deleted that is not ours: an object with our child's name and another
-owner is a `NameConflict`, for the user to resolve.
+owner is a `NameConflict`, for the user to resolve. What KAITO made for this very Workspace is ours,
+and is replaced whole: see `objects.left_by_kaito`.
 
 Must not import status or anything above it.
 """
@@ -18,6 +19,7 @@ from datetime import datetime
 
 from workspace_operator.api import Workspace
 from workspace_operator.likeness import covers
+from workspace_operator.objects.left_by_kaito import made_by_kaito
 from workspace_operator.objects.metadata import (
     DESIRED_HASH_ANNOTATION,
     Identity,
@@ -76,7 +78,9 @@ def changes(
 ) -> Changes:
     """Return what is to be written so that the cluster holds what is desired."""
     found = conflicts(identity_of(workspace), snapshot)
-    blocked = {(conflict.kind, conflict.name) for conflict in found}
+    replaced = _left_by_kaito(identity_of(workspace), snapshot)
+    blocked = {(each.kind, each.name) for each in found}
+    blocked |= {(each.kind, each.name) for each in replaced}
     return Changes(
         apply=tuple(
             manifest
@@ -85,6 +89,7 @@ def changes(
         ),
         delete=(
             *map(_claim_reference, _unwanted_claims(workspace, plan, snapshot, now)),
+            *replaced,
             *_unwanted_policy(identity_of(workspace), desired, snapshot),
         ),
         conflicts=found,
@@ -153,6 +158,15 @@ def _unwanted_policy(
     if going or any(each.get("kind") == POLICY_KIND for each in desired):
         return ()
     return (_reference({"kind": POLICY_KIND, "apiVersion": POLICY_API_VERSION, **live}),)
+
+
+def _left_by_kaito(owner: Identity, snapshot: Snapshot) -> tuple[ObjectReference, ...]:
+    """Return what is ours by its owner and KAITO's by its fields: it goes, ours comes next."""
+    return tuple(
+        _reference(live)
+        for live in _children(snapshot)
+        if is_ours(owner, live) and made_by_kaito(live)
+    )
 
 
 def _is_right(wanted: Manifest, snapshot: Snapshot) -> bool:

@@ -37,6 +37,7 @@ class Metrics:
     workspaces: Gauge = field(init=False)
     node_claims: Gauge = field(init=False)
     orphans: Gauge = field(init=False)
+    rivals: Gauge = field(init=False)
     list_age_seconds: Gauge = field(init=False)
     phase_seconds: Histogram = field(init=False)
     _phases: dict[Hashable, str] = field(default_factory=dict)
@@ -85,6 +86,11 @@ class Metrics:
         self.orphans = Gauge(
             "atelier_orphan_node_claims",
             "NodeClaims at the last sweep whose Workspace is gone: machines that nobody uses.",
+            registry=registry,
+        )
+        self.rivals = Gauge(
+            "atelier_kaito_controllers",
+            "Controllers of KAITO's that the last sweep saw running; they delete our Deployments.",
             registry=registry,
         )
         self.list_age_seconds = Gauge(

@@ -158,6 +158,7 @@ def _assemble(
             add=queue.add,
             on_answer=health.beat_list,
             show_claims=metrics.show_claims,
+            show_rivals=metrics.rivals.set,
         ),
         wake=Wake(queue.add, last_words, echoes, newborns),
     )

@@ -24,6 +24,7 @@ from workspace_operator.cluster.kinds import (
     SERVICE,
     WORKSPACE,
 )
+from workspace_operator.objects.left_by_kaito import CONTROLLER_SELECTOR, is_kaitos_controller
 from workspace_operator.objects.metadata import WORKSPACE_LABEL
 from workspace_operator.snapshot import CLAIM_STEPS, NodeClaim
 from workspace_operator.wake import Key, key_of, owner_of, owner_uid
@@ -41,6 +42,7 @@ class Sweep:
     add: Callable[[Key], None]
     on_answer: Callable[[], None] = lambda: None
     show_claims: Callable[[Iterable[str], int], None] = lambda _steps, _orphans: None
+    show_rivals: Callable[[int], None] = lambda _number: None
     _before: dict[Key, Look] = field(default_factory=dict)
 
     async def run(self, every_seconds: float) -> None:
@@ -57,8 +59,9 @@ class Sweep:
 
     async def once(self) -> None:
         """Look at everything once."""
-        workspaces, claims, *children = await asyncio.gather(
+        workspaces, rivals, claims, *children = await asyncio.gather(
             self.cluster.list(WORKSPACE),
+            self.cluster.list(DEPLOYMENT, labels=CONTROLLER_SELECTOR),
             self._owned(NODE_CLAIM),
             self._owned(DEPLOYMENT),
             self._owned(SERVICE),
@@ -69,6 +72,7 @@ class Sweep:
         lost = [claim for claim in claims if owner_uid(claim) not in {None, *lives}]
         orphans = {owner for claim in lost if (owner := owner_of(claim)) is not None}
         self.show_claims(map(_step, claims), len(lost))
+        self._warn_of(list(filter(is_kaitos_controller, rivals)))
         now = _looks(workspaces, key_of)
         for key, look in _looks(chain(claims, *children), owner_of).items():
             if key in living:
@@ -80,6 +84,14 @@ class Sweep:
             names = sorted(map(str, orphans))
             logger.warning("node claims without workspace", extra={"keys": names})
         self._before = now
+
+    def _warn_of(self, rivals: list[Manifest]) -> None:
+        """Name every controller of KAITO's that runs: it deletes the Deployments that we make."""
+        self.show_rivals(len(rivals))
+        for rival in rivals:
+            metadata = rival["metadata"]
+            name = f"{metadata.get('namespace')}/{metadata['name']}"
+            logger.error("kaito runs beside us and deletes our models", extra={"deployment": name})
 
     async def _owned(self, kind: Kind) -> list[Manifest]:
         try:

@@ -257,3 +257,22 @@ def test_everything_is_like_itself(value: object) -> None:
 @given(st.dictionaries(st.sampled_from(["name", "b", "c"]), VALUES, max_size=3), VALUES)
 def test_an_added_key_changes_nothing(wanted: dict[str, object], added: object) -> None:
     assert covers(wanted, {**wanted, "added-by-another": added})
+
+
+@pytest.mark.parametrize(
+    ("part", "mark"),
+    [
+        ("deployment", {"metadata": {"annotations": {"workspace.kaito.io/revision": "1"}}}),
+        ("service", {"spec": {"selector": {"statefulset.kubernetes.io/pod-name": "mistral-0"}}}),
+        ("service", {"spec": {"ports": [{"name": "ray", "port": 6379}]}}),
+    ],
+)
+def test_what_kaito_made_is_replaced_whole_and_ours_is_not(part: str, mark: Manifest) -> None:
+    ours = getattr(settled(), part)
+    kaitos = copy.deepcopy(ours)
+    del kaitos["metadata"]["annotations"]["atelier.kaito.sh/desired-hash"]
+    marked = {**kaitos, **{key: {**kaitos[key], **value} for key, value in mark.items()}}
+    first = todo(settled(**{part: marked}))
+    assert [each.name for each in first.delete] == [ours["metadata"]["name"]]
+    assert first.apply == (), "it is made again when the other is gone"
+    assert todo(settled(**{part: kaitos})).delete == (), "an annotation that was lost is no mark"

@@ -170,3 +170,24 @@ async def test_claims_are_shown_by_their_last_step_and_lost_ones_counted() -> No
     sweep = Sweep(cluster=shelf, add=lambda _key: None, show_claims=show)  # type: ignore[arg-type]  # it only lists
     await sweep.once()
     assert shown == [(["Requested", "Launched", "Deleting"], 1)]
+
+
+@pytest.mark.parametrize(
+    ("image", "replicas", "rivals"),
+    [
+        ("mcr.microsoft.com/aks/kaito/workspace:0.12.0", 1, 1),
+        ("mcr.microsoft.com/aks/kaito/workspace:0.12.0", 0, 0),
+        ("registry.example.com/team/workspace:1", 1, 0),
+    ],
+)
+async def test_a_controller_of_kaitos_that_runs_is_counted(
+    image: str, replicas: int, rivals: int
+) -> None:
+    shelf, shown = Shelf(), list[int]()
+    controller = thing("kaito-workspace") | {
+        "spec": {"replicas": replicas, "template": {"spec": {"containers": [{"image": image}]}}}
+    }
+    shelf.objects = {"Deployment": [controller]}
+    sweep = Sweep(cluster=shelf, add=lambda _key: None, show_rivals=shown.append)  # type: ignore[arg-type]  # it only lists
+    await sweep.once()
+    assert shown == [rivals]
