@@ -6,6 +6,8 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 SCAN   := .venv-scan
+# Tried once more as `python -O` runs them: no check of ours may be an `assert` (ruff S101 says so too).
+WITHOUT_ASSERT := tests/workspace_operator/test_changes.py tests/workspace_operator/test_api_parse.py tests/workspace_operator/test_settings.py tests/model_server/test_protocol.py tests/model_server/test_scheduler.py tests/model_presets/test_catalog.py
 SOURCE := operator presets inference charts tests requirements $(if $(wildcard benchmarks/*.py),benchmarks)
 
 help: ## Show this help
@@ -39,6 +41,7 @@ lock: $(STAMP) ## Resolve the dependencies again and write requirements/*.lock
 	done
 	$(VENV)/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	  --custom-compile-command "make lock" requirements/scan.in -o requirements/scan.lock
+	$(PY) requirements/sbom.py requirements/operator.lock requirements/inference.lock requirements/tuning.lock
 	grep -A99 '^uv==' requirements/dev.lock | awk 'NR==1 || /^ /{print; next} {exit}' > requirements/uv.lock
 
 cluster-binaries: $(STAMP) ## Build or install the programs of the throw-away Kubernetes (once, minutes)
@@ -55,6 +58,7 @@ generate: $(STAMP) ## Write what follows from the source: CRD, policies, chart R
 
 test: lint cluster-binaries ## All that a merge requires
 	$(PY) -m pytest -m "not e2e and not gpu and not large"
+	PYTHONOPTIMIZE=1 $(PY) -m pytest -q -p no:cacheprovider -W ignore::pytest.PytestConfigWarning $(WITHOUT_ASSERT)
 
 $(SCAN)/.installed: requirements/scan.lock $(STAMP)
 	@test -x $(SCAN)/bin/python || python3 -m venv $(SCAN)
