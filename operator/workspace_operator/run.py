@@ -160,7 +160,7 @@ def _assemble(
             show_claims=metrics.show_claims,
             show_rivals=metrics.rivals.set,
         ),
-        wake=Wake(queue.add, last_words, echoes, newborns),
+        wake=Wake(queue.add, last_words, echoes, newborns, insist=queue.insist),
     )
 
 
@@ -242,10 +242,11 @@ def _leave_quietly(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) ->
 
 
 def _least_pause(error: Exception) -> float:
-    """Return how long an error asks us to stay away."""
+    """Return how long an error asks us to stay away; a namespace on its way out asks for haste."""
     if isinstance(error, Throttled):
         return error.retry_after_seconds
-    return FORBIDDEN_PAUSE_SECONDS if isinstance(error, Forbidden) else 0.0
+    refused = isinstance(error, Forbidden) and not error.namespace_is_terminating
+    return FORBIDDEN_PAUSE_SECONDS if refused else 0.0
 
 
 def _always() -> None:

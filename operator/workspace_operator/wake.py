@@ -22,7 +22,7 @@ from workspace_operator.objects.metadata import (
     WORKSPACE_NAMESPACE_LABEL,
 )
 from workspace_operator.snapshot import Manifest, Node
-from workspace_operator.snapshot.reading import mappings, section, strings, text
+from workspace_operator.snapshot.reading import integer, mappings, section, strings, text
 
 
 class Key(NamedTuple):
@@ -90,6 +90,8 @@ class Wake:
     last_words: LastWords = field(default_factory=LastWords)
     echoes: Echoes = field(default_factory=Echoes)
     newborns: Newborns = field(default_factory=Newborns)
+    insist: Callable[[Key], None] | None = None
+    _generations: dict[Key, int] = field(default_factory=dict)
     _selectors: dict[Key, dict[str, str]] = field(default_factory=dict)
     _nodes: dict[str, Node] = field(default_factory=dict)
     _claims: OrderedDict[str, Key] = field(default_factory=OrderedDict)
@@ -102,9 +104,14 @@ class Wake:
         selector = section(body, "resource", "labelSelector")
         self._selectors[key] = strings(selector.get("matchLabels"))
         self.newborns.see(key, body, deleted=deleted)
+        generation = integer(section(body, "metadata").get("generation"))
+        before = self._generations.get(key, generation)
+        self._generations[key] = generation
         if deleted:
-            del self._selectors[key]
-        if deleted or not self.echoes.is_ours(body):
+            del self._selectors[key], self._generations[key]
+        if self.insist is not None and generation != before:
+            self.insist(key)  # its author has changed it, or wants it gone
+        elif deleted or not self.echoes.is_ours(body):
             self.add(key)
 
     def child_changed(self, body: Manifest, *, deleted: bool) -> None:

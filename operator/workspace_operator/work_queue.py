@@ -11,8 +11,10 @@ telling of one key never overlap, so a pass always knows what has been told. Nob
 a telling that is overdue gets every fourth turn.
 
 A pass that raises is tried again after a pause that doubles each time, and so is one whose telling
-raises. After `BREAKER_FAILURES` in a row the breaker of that key is open: from then on events no
-longer shorten the pause, so a poisoned Workspace costs two passes a minute, however loud it is.
+raises. An error may ask for more: then the key is held, and events do not shorten the pause. After
+`BREAKER_FAILURES` in a row the breaker of a key is open, which holds it too: a poisoned Workspace
+costs two passes a minute, however loud it is. Only who `insist`s is heard: its author, who has
+changed it or wants it gone.
 
 Must not know what a key means, nor import the cluster.
 """
@@ -91,6 +93,7 @@ class _Entry:
     again: bool = False
     passed: bool = True
     failures: int = 0
+    must_wait: bool = False
     told_at: float = float("-inf")
     timer: asyncio.TimerHandle | None = None
     tell_timer: asyncio.TimerHandle | None = None
@@ -98,6 +101,10 @@ class _Entry:
     @property
     def breaker_is_open(self) -> bool:
         return self.failures >= BREAKER_FAILURES
+
+    @property
+    def is_held(self) -> bool:
+        return self.timer is not None and (self.must_wait or self.breaker_is_open)
 
     @property
     def is_idle(self) -> bool:
@@ -130,11 +137,14 @@ class WorkQueue(Generic[K]):
     _turns: int = 0
 
     def add(self, key: K) -> None:
-        """Look at the key as soon as possible, unless its breaker is open."""
+        """Look at the key as soon as possible, unless it is held."""
         entry = self._entries.setdefault(key, _Entry())
-        if entry.breaker_is_open and entry.timer is not None:
-            return
-        self._enqueue(key, entry)
+        if not entry.is_held:
+            self._enqueue(key, entry)
+
+    def insist(self, key: K) -> None:
+        """Look at the key as soon as possible, held or not."""
+        self._enqueue(key, self._entries.setdefault(key, _Entry()))
 
     def add_after(self, key: K, seconds: float) -> None:
         """Look at the key after some seconds, or sooner if something happens."""
@@ -242,14 +252,16 @@ class WorkQueue(Generic[K]):
 
     def _fail(self, key: K, entry: _Entry, error: Exception) -> None:
         entry.failures += 1
-        pause = spread(pause_seconds(entry.failures, at_least=self.least_pause(error)))
+        least = self.least_pause(error)
+        entry.must_wait = least > 0
+        pause = spread(pause_seconds(entry.failures, at_least=least))
         logger.warning(
             "pass failed",
             extra={"key": str(key), "failures": entry.failures, "retry_seconds": pause},
             exc_info=error,
         )
-        entry.again = entry.again and not entry.breaker_is_open
         self._set_timer(key, entry, pause)
+        entry.again = entry.again and not entry.is_held
 
     def _plan_telling(self, key: K, entry: _Entry) -> None:
         """Let the key wait for its turn to tell what the pass left."""

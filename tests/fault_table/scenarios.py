@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from tests.fault_table.bench import Bench
 from tests.world import workspaces
 from tests.world.api import Manifest
+from tests.world.fault_rules import Asked
+from tests.world.oracles.quiet import concerns
 
 NAME = "mistral"
 OTHER_TYPE = "Standard_NC40ads_H100_v5"
@@ -47,6 +49,22 @@ class Stage:
             return status.get("phase") == "Ready" and len(machines) == nodes
 
         await workspaces.eventually(self.bench.world.api, workspaces.path(self.team, NAME), holds)
+
+    async def has_reason(self, reason: str) -> Manifest:
+        """Wait until the Workspace says why it is not Ready."""
+        return await workspaces.with_reason(self.bench.world.api, self.team, NAME, reason)
+
+    async def gone(self) -> None:
+        """Wait until nothing of the Workspace is left."""
+        api, team = self.bench.world.api, self.team
+        await workspaces.gone(api, workspaces.path(team, NAME))
+        await workspaces.gone(api, workspaces.deployment_path(team, NAME))
+        await workspaces.gone(api, workspaces.service_path(team, NAME))
+        assert await self.claims() == []
+
+    def concerns(self, asked: Asked) -> bool:
+        """Tell of a request whether it is about this case."""
+        return concerns(asked, self.team, self.bench.history.claim_names(self.team))
 
     async def claims(self) -> list[Manifest]:
         """Return the NodeClaims."""
@@ -135,10 +153,7 @@ async def _delete(stage: Stage) -> None:
 
 
 async def _is_gone(stage: Stage) -> None:
-    api, team = stage.bench.world.api, stage.team
-    await workspaces.gone(api, workspaces.path(team, NAME))
-    await workspaces.gone(api, workspaces.deployment_path(team, NAME))
-    await workspaces.gone(api, workspaces.service_path(team, NAME))
+    await stage.gone()
 
 
 async def _lose_node(stage: Stage) -> None:

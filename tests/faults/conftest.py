@@ -1,5 +1,6 @@
 """One control plane of this tier's own: here operators die, and API servers too."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -9,7 +10,11 @@ from tests.cluster import ControlPlane, karpenter_crds
 from tests.cluster import control_plane as run_control_plane
 from tests.fault_table import Bench, open_bench
 from tests.fault_table.bench import CONTROLLERS
+from tests.fault_table.cases import take_away
+from tests.fault_table.scenarios import Stage
+from tests.world.fault_streams import unchanged
 from tests.world.operator_process import install
+from tests.world.oracles import dishonest_statuses, repeated_announcements, too_many_claims
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +42,25 @@ async def bench(
     directory = tmp_path_factory.mktemp("bench")
     async with open_bench(stricken, chart_environment, directory) as bench:
         yield bench
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def stage(bench: Bench) -> AsyncIterator[Stage]:
+    """
+    Give a test a namespace, and an operator behind the proxy that has just started.
+
+    Afterwards every rule is lifted, and the oracles that hold for any story are asked.
+    """
+    bench.proxy.rules.clear()
+    bench.run_by(1.0)
+    team = await asyncio.to_thread(bench.plane.create_namespace)
+    yield Stage(bench=bench, team=team)
+    bench.proxy.rules.clear()
+    bench.proxy.streams.flow()
+    bench.proxy.streams.edit = unchanged
+    await bench.history.caught_up()
+    revisions = bench.history.of(team)
+    await take_away(bench, team)
+    assert too_many_claims(revisions) == []
+    assert dishonest_statuses(revisions, lambda _: bench.world.kubelet.served(team) > 0) == []
+    assert repeated_announcements(revisions) == []

@@ -222,3 +222,14 @@ class TestNewborns:
         newborns.see(MISTRAL, self.workspace(), deleted=False)
         newborns.see(MISTRAL, self.workspace(), deleted=True)
         assert newborns.take(MISTRAL) is None
+
+
+def test_whoever_changes_the_spec_is_heard_even_if_the_key_is_held() -> None:
+    woken: list[Key] = []
+    insisted: list[Key] = []
+    wake = Wake(woken.append, insist=insisted.append)
+    for generation in (1, 1, 2):
+        changed = workspace(apps="mistral")
+        changed["metadata"]["generation"] = generation
+        wake.workspace_changed(changed, deleted=False)
+    assert (woken, insisted) == ([MISTRAL, MISTRAL], [MISTRAL])

@@ -187,11 +187,11 @@ def test_an_open_breaker_ignores_events_and_shows(in_virtual_time: Run) -> None:
 def test_events_shorten_the_pause_while_the_breaker_is_closed(in_virtual_time: Run) -> None:
     async def main() -> None:
         handle = Recorder(answer=ValueError("not yet"))
-        queue = WorkQueue(handle, workers=1, least_pause=lambda _error: 30)
+        queue = WorkQueue(handle, workers=1)
         queue.add("a")
-        asyncio.get_running_loop().call_later(1, queue.add, "a")
-        await work(queue, 5)
-        assert handle.times("a") == [0, pytest.approx(1)]
+        asyncio.get_running_loop().call_later(0.1, queue.add, "a")
+        await work(queue, 0.15)
+        assert handle.times("a") == [0, pytest.approx(0.1)]
 
     in_virtual_time(main())
 
@@ -234,3 +234,38 @@ def test_pauses_are_bounded_and_never_shorter_than_asked(failures: int, at_least
 @given(st.floats(0, 600))
 def test_jitter_never_comes_early(seconds: float) -> None:
     assert seconds <= spread(seconds) <= seconds * (1 + JITTER)
+
+
+class AskedToStayAway(Exception):
+    """An error that names a pause."""
+
+
+def test_events_do_not_shorten_the_pause_that_an_error_asks_for(in_virtual_time: Run) -> None:
+    async def main() -> None:
+        handle = Recorder(AskedToStayAway())
+        handle.answers["good"] = None
+        queue = WorkQueue(handle, workers=4, least_pause=lambda _: 30.0)
+        queue.add("bad")
+        loop = asyncio.get_running_loop()
+        for second in range(1, 65):
+            loop.call_later(second, queue.add, "bad")
+            loop.call_later(second, queue.add, "good")
+        await work(queue, 65)
+        times = handle.times("bad")
+        assert len(times) in {2, 3}
+        assert all(30 <= after - before <= 36.1 for before, after in pairwise(times))
+        assert len(handle.times("good")) == 64, "the others go on"
+
+    in_virtual_time(main())
+
+
+def test_the_author_of_a_held_key_is_heard_at_once(in_virtual_time: Run) -> None:
+    async def main() -> None:
+        handle = Recorder(AskedToStayAway())
+        queue = WorkQueue(handle, workers=4, least_pause=lambda _: 30.0)
+        queue.add("a")
+        asyncio.get_running_loop().call_later(5, queue.insist, "a")
+        await work(queue, 20)
+        assert handle.times("a") == [0, 5]
+
+    in_virtual_time(main())

@@ -98,6 +98,7 @@ class FaultProxy:
             path=request.path,
             query=request.query_string,
             body=_parsed(body),
+            token=request.headers.get("Authorization", "").removeprefix("Bearer "),
         )
         place = len(self.log)
         self.log.append(Exchange(asked=asked, at=time.monotonic()))

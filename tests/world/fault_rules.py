@@ -28,12 +28,14 @@ class Asked:
         path: Without the query.
         query: As it was sent.
         body: The parsed body; empty where there is none.
+        token: The bearer token of the caller.
     """
 
     verb: str
     path: str
     query: str = ""
     body: Manifest = field(default_factory=dict)
+    token: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         """Read as in a log."""

@@ -247,7 +247,7 @@ def _with_sum(
     """
     states = dict(rungs)
     succeeded = states[conditions.RESOURCE_READY].holds and states[conditions.INFERENCE_READY].holds
-    if succeeded:
+    if succeeded and cause is None:  # one that answers, and cannot be written to, is not as asked
         whole = holds(conditions.SUCCEEDED, "workspace succeeds")
         ready = holds("Ready", "the model answers")
         if withheld is not None:
