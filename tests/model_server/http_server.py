@@ -86,6 +86,10 @@ class Running:
         return await self.client.post("/v1/chat/completions", json=body)
 
 
+async def status(running: Running, path: str) -> int:
+    return (await running.client.get(path)).status_code
+
+
 def check_error(response: httpx.Response, status: int) -> dict[str, str | None]:
     assert response.status_code == status, response.text
     assert len(response.content) < 2_000
