@@ -27,6 +27,7 @@ IMAGE_PULLED = "ImagePulled"
 WEIGHTS_LOADED = "WeightsLoaded"
 ROLLED_OUT = "RolledOut"
 READY = "Ready"
+STALLED = "Stalled"
 
 # Reasons of KAITO: nodes.
 NODE_CLAIMS_READY = "NodeClaimsReady"
@@ -65,6 +66,7 @@ BENCHMARK_FAILED = "BenchmarkFailed"
 # Values of status.state.
 STATE_PENDING = "Pending"
 STATE_READY = "Ready"
+STALLED = "Stalled"
 STATE_NOT_READY = "NotReady"
 STATE_RUNNING = "Running"
 STATE_SUCCEEDED = "Succeeded"

@@ -12,6 +12,7 @@ from typing import Any
 
 from workspace_operator.api import WorkspaceStatus
 from workspace_operator.cluster.kinds import EVENT, Manifest
+from workspace_operator.conditions import STALLED
 
 REPORTER = "kaito.sh/atelier"
 # Source: k8s.io/api/events/v1, type Event: note holds at most 1 kB.
@@ -60,7 +61,8 @@ def _note(status: WorkspaceStatus) -> str:
 
 
 def _has_failed(status: WorkspaceStatus) -> bool:
-    return status.phase == "Failed" or status.state in {"Failed", "NotReady"}
+    """Say whether somebody has to act, or what served serves no more."""
+    return status.condition(STALLED) is not None or status.state in {"Failed", "NotReady"}
 
 
 def _cut(note: str) -> str:

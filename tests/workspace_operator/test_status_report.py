@@ -36,6 +36,7 @@ def test_an_unknown_preset_is_a_condition() -> None:
         "InferenceReady",
         "WorkspaceSucceeded",
         "Ready",
+        "Stalled",
     ]
     assert status.phase == "Invalid"
 

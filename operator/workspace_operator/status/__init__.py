@@ -232,7 +232,8 @@ def _report_deletion(workspace: Workspace, snapshot: Snapshot, now: datetime) ->
     )
     made = to_conditions(ladder, workspace.generation, before, now)
     replaced: dict[str, Condition] = {each.type: each for each in made}
-    kept = tuple(each for each in before.conditions if each.type not in replaced)
+    over = {*replaced, conditions.STALLED}
+    kept = tuple(each for each in before.conditions if each.type not in over)
     return before.model_copy(
         update={
             "state": _state(before, ready=False),

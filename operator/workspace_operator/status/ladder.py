@@ -11,11 +11,13 @@ Climb the ladder: from findings to the conditions of a Workspace, in one order.
     RolledOut        the pods are what is wanted, not an earlier revision
     InferenceReady   a token was generated through a pod that gets requests
     WorkspaceSucceeded, Ready    the sum of all; Ready carries the root cause in its reason
+    Stalled          there only while True: it stays like this until somebody acts
 
 Types and reasons of KAITO are spelt its way; SpecValid, PlanFits, ImagePulled, WeightsLoaded,
-RolledOut and Ready are ours. A rung about which nothing is known yet is False where KAITO's clients
-expect False, else Unknown. Serving is judged by itself: a model that answers is ready whatever the
-rungs below say.
+RolledOut, Ready and Stalled are ours; the last two are those that kstatus reads, and with it Flux,
+Argo CD and kpt. A rung about which nothing is known yet is False where KAITO's clients expect
+False, else Unknown. Serving is judged by itself: a model that answers is ready whatever the rungs
+below say.
 
 The root cause is the lowest rung that is not true; one that merely echoes a later one (a claim that
 waits for its node's GPU) steps back for it.
@@ -23,7 +25,7 @@ waits for its node's GPU) steps back for it.
 Must not import anything above `status`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from workspace_operator import conditions
@@ -260,7 +262,7 @@ def _with_sum(
     word = conditions.FAILED if because.failed else conditions.PENDING
     whole = Finding(verdict=conditions.FALSE, reason=word, message=because.message)
     ready = Finding(verdict=conditions.FALSE, reason=because.reason, message=because.message)
-    return Ladder(
-        rungs=(*rungs, (conditions.WORKSPACE_SUCCEEDED, whole), (conditions.READY, ready)),
-        cause=because,
-    )
+    sums: list[Rung] = [(conditions.WORKSPACE_SUCCEEDED, whole), (conditions.READY, ready)]
+    if because.failed:
+        sums.append((conditions.STALLED, replace(ready, verdict=conditions.TRUE)))
+    return Ladder(rungs=(*rungs, *sums), cause=because)
