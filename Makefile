@@ -56,6 +56,9 @@ generate: $(STAMP) ## Write what follows from the source: CRD, policies, chart R
 	$(PY) charts/metrics_page.py docs/metrics.md
 	$(PY) -m workspace_operator.status.reference > docs/conditions.md
 
+stages: $(STAMP) ## Write docs/stages.md from what kubectl prints at every stage (a real API server; a minute)
+	$(PY) -m tests.stages docs/stages.md
+
 test: lint cluster-binaries ## All that a merge requires
 	$(PY) -m pytest -m "not e2e and not gpu and not large"
 	PYTHONOPTIMIZE=1 $(PY) -m pytest -q -p no:cacheprovider -W ignore::pytest.PytestConfigWarning $(WITHOUT_ASSERT)
@@ -92,4 +95,4 @@ demo: $(STAMP) ## Start a real Kubernetes, install the operator, apply a Workspa
 demo-down: $(STAMP) ## Take the demo away
 	$(PY) -m tests.demo down
 
-.PHONY: help setup lint format lock cluster-binaries generate test scan bench-operator fault-table server-fault-table abuse images e2e demo demo-down
+.PHONY: help setup lint format lock cluster-binaries generate stages test scan bench-operator fault-table server-fault-table abuse images e2e demo demo-down

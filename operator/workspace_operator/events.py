@@ -1,9 +1,9 @@
 """
-Tell the user's own event log about each phase that a Workspace enters.
+Tell the user's own event log about each phase that a Workspace enters, and each failure in one.
 
-The status holds the phase, and only the Lease's holder writes it, so a phase is announced when the
-stored one differs from the new one: a restart announces nothing again. After a crash between the
-two writes one event is missing, never doubled.
+The status holds both, and only the Lease's holder writes it, so one is announced when the stored
+one differs from the new one: a restart announces nothing again. After a crash between the two
+writes one event is missing, never doubled.
 """
 
 from collections.abc import Mapping
@@ -12,22 +12,29 @@ from typing import Any
 
 from workspace_operator.api import WorkspaceStatus
 from workspace_operator.cluster.kinds import EVENT, Manifest
-from workspace_operator.conditions import STALLED
+from workspace_operator.conditions import READY, STALLED, WORKSPACE_SUCCEEDED
 
 REPORTER = "kaito.sh/atelier"
 # Source: k8s.io/api/events/v1, type Event: note holds at most 1 kB.
 MAX_NOTE_BYTES = 1024
 
 
-def phase_event(
+def headline(status: WorkspaceStatus) -> str | None:
+    """Return the word that an event would have: what somebody must act on, else the phase."""
+    stalled = status.condition(STALLED)
+    return stalled.reason if stalled else status.phase
+
+
+def headline_event(
     body: Mapping[str, Any],
-    phase_before: str | None,
+    before: str | None,
     after: WorkspaceStatus,
     now: datetime,
     instance: str,
 ) -> Manifest | None:
-    """Return the event for the phase that a Workspace has just entered, or None."""
-    if after.phase is None or after.phase == phase_before:
+    """Return the event for what has just become the headline of a Workspace, or None."""
+    word = headline(after)
+    if word is None or word == before:
         return None
     metadata = body["metadata"]
     return {
@@ -41,7 +48,7 @@ def phase_event(
         "reportingController": REPORTER,
         "reportingInstance": instance[:128] or REPORTER,
         "action": "Reconcile",
-        "reason": after.phase[:128],
+        "reason": word[:128],
         "note": _cut(_note(after)),
         "type": "Warning" if _has_failed(after) else "Normal",
         "regarding": {
@@ -55,9 +62,9 @@ def phase_event(
 
 
 def _note(status: WorkspaceStatus) -> str:
-    """Explain the phase by its progress, or by the condition that everything leads to."""
-    ready = status.condition("Ready") or status.condition("WorkspaceSucceeded")
-    return status.progress or (ready.message if ready else "") or f"Phase {status.phase}"
+    """Explain it by the condition that everything leads to; progress would be old in a second."""
+    ready = status.condition(READY) or status.condition(WORKSPACE_SUCCEEDED)
+    return (ready.message if ready else "") or f"Phase {status.phase}"
 
 
 def _has_failed(status: WorkspaceStatus) -> bool:

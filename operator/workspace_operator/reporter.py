@@ -20,7 +20,7 @@ from datetime import datetime
 from workspace_operator.api import WorkspaceStatus
 from workspace_operator.api.parse import parse_status
 from workspace_operator.cluster import Cluster, ClusterError, Conflict, Gone, Manifest
-from workspace_operator.events import phase_event
+from workspace_operator.events import headline, headline_event
 from workspace_operator.metrics import Metrics
 from workspace_operator.wake import Key
 
@@ -35,13 +35,13 @@ class Report:
     Attributes:
         body: The Workspace without spec and status, to address it.
         status: The new status as JSON.
-        phase_before: The phase that users see now.
+        headline_before: What users were told of last: a phase, or a failure in it.
 
     """
 
     body: Manifest
     status: bytes
-    phase_before: str | None
+    headline_before: str | None
 
     @property
     def uid(self) -> str:
@@ -84,7 +84,7 @@ class Reporter:
                 "metadata": {each: metadata[each] for each in ("name", "namespace", "uid")},
             },
             status=json.dumps(manifest, separators=(",", ":")).encode(),
-            phase_before=stored.phase,
+            headline_before=headline(stored),
         )
 
     def has_news(self, key: Key) -> bool:
@@ -109,9 +109,10 @@ class Reporter:
             del self._untold[key]
             return
         del self._untold[key]
-        if status.get("phase") != report.phase_before:
-            logger.info("phase", extra={"key": str(key), "phase": status.get("phase")})
-            await self._announce(report, parse_status(status))
+        told = parse_status(status)
+        if headline(told) != report.headline_before:
+            logger.info("phase", extra={"key": str(key), "phase": headline(told)})
+            await self._announce(report, told)
 
     async def tell_all(self, seconds: float) -> None:
         """Write everything that is untold, as far as that can be done in some seconds."""
@@ -130,7 +131,8 @@ class Reporter:
 
     async def _announce(self, report: Report, status: WorkspaceStatus) -> None:
         """Post the event; one that cannot be posted is not worth a failed pass."""
-        event = phase_event(report.body, report.phase_before, status, self.clock(), self.instance)
+        before = report.headline_before
+        event = headline_event(report.body, before, status, self.clock(), self.instance)
         if event is None:
             return
         try:

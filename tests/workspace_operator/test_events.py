@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from workspace_operator.api import Condition, WorkspaceStatus
-from workspace_operator.events import MAX_NOTE_BYTES, phase_event
+from workspace_operator.events import MAX_NOTE_BYTES, headline, headline_event
 
 NOW = datetime(2026, 11, 21, 8, 30, 0, 123456, tzinfo=UTC)
 BODY: dict[str, Any] = {
@@ -15,16 +15,23 @@ BODY: dict[str, Any] = {
 
 
 def event(before: WorkspaceStatus, after: WorkspaceStatus) -> dict[str, Any] | None:
-    return phase_event(BODY, before.phase, after, NOW, "operator-0")
+    return headline_event(BODY, headline(before), after, NOW, "operator-0")
 
 
-def test_a_new_phase_is_announced_with_its_progress() -> None:
-    after = WorkspaceStatus(phase="LoadingWeights", progress="45 % of 13.5 GiB")
+def condition(kind: str, reason: str, message: str, status: str = "False") -> Condition:
+    return Condition(
+        type=kind, status=status, reason=reason, message=message, last_transition_time=NOW
+    )
+
+
+def test_a_new_phase_is_announced_by_what_everything_leads_to() -> None:
+    ready = condition("Ready", "LoadingWeights", "Pod mistral-a is loading the weights.")
+    after = WorkspaceStatus(phase="LoadingWeights", progress="45 %", conditions=(ready,))
     made = event(WorkspaceStatus(phase="PullingImage"), after)
     assert made is not None
     assert (made["reason"], made["note"], made["type"]) == (
         "LoadingWeights",
-        "45 % of 13.5 GiB",
+        "Pod mistral-a is loading the weights.",
         "Normal",
     )
     assert made["regarding"]["uid"] == "u1"
@@ -39,23 +46,31 @@ def test_the_same_phase_is_silent_whatever_else_moved() -> None:
     assert event(before, WorkspaceStatus()) is None
 
 
-def test_a_failure_is_a_warning_with_the_reason_in_its_note() -> None:
-    ready = Condition(
-        type="Ready",
-        status="False",
-        reason="GPUOutOfMemory",
-        message="the model does not fit",
-        last_transition_time=NOW,
+def test_a_failure_within_a_phase_is_a_warning_of_its_own_and_told_once() -> None:
+    words = "Node n cannot pull the image."
+    stalled = condition("Stalled", "ImagePullError", words, status="True")
+    failed = WorkspaceStatus(
+        phase="PullingImage",
+        conditions=(condition("Ready", "ImagePullError", words), stalled),
     )
-    made = event(
-        WorkspaceStatus(), WorkspaceStatus(phase="Failed", state="NotReady", conditions=(ready,))
-    )
+    made = event(WorkspaceStatus(phase="PullingImage"), failed)
     assert made is not None
-    assert (made["type"], made["note"]) == ("Warning", "the model does not fit")
+    assert (made["type"], made["reason"], made["note"]) == ("Warning", "ImagePullError", words)
+    assert event(failed, failed) is None
+    back = event(failed, WorkspaceStatus(phase="PullingImage"))
+    assert back is not None
+    assert (back["type"], back["reason"]) == ("Normal", "PullingImage")
+
+
+def test_what_serves_no_more_is_a_warning() -> None:
+    made = event(WorkspaceStatus(phase="Ready"), WorkspaceStatus(phase="Probing", state="NotReady"))
+    assert made is not None
+    assert made["type"] == "Warning"
 
 
 def test_a_note_is_cut_to_what_the_api_takes() -> None:
-    made = event(WorkspaceStatus(), WorkspaceStatus(phase="Waiting", progress="é" * 2_000))
+    ready = condition("Ready", "Waiting", "é" * 2_000)
+    made = event(WorkspaceStatus(), WorkspaceStatus(phase="Waiting", conditions=(ready,)))
     assert made is not None
     assert len(made["note"].encode()) < MAX_NOTE_BYTES
     assert set(made["note"]) == {"é"}

@@ -43,6 +43,7 @@ class Cloud:
         has_capacity: Whether a claim gets a machine.
         refusals: How many claims more are refused though there is capacity.
         makes_nodes: Whether a machine joins as a node.
+        lets_go: Whether a machine goes when its claim is deleted.
         gpus: How many GPUs a node shows.
         refused: Names of the claims that were refused.
         created: Names of all claims.
@@ -52,6 +53,7 @@ class Cloud:
     has_capacity: bool = True
     refusals: int = 0
     makes_nodes: bool = True
+    lets_go: bool = True
     gpus: int = 1
     refused: list[str] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
@@ -134,5 +136,7 @@ class Cloud:
 
     async def _terminate(self, claim: Manifest) -> None:
         name = claim["metadata"]["name"]
+        while not self.lets_go:  # noqa: ASYNC110 - a plain switch for tests, as the others are
+            await asyncio.sleep(0.05)
         await self.api.delete(f"/api/v1/nodes/{name}")
         await self.api.merge(f"{CLAIMS}/{name}", {"metadata": {"finalizers": None}})

@@ -23,12 +23,14 @@ class Kubelet:
     """
     Run every pod of ours; `phase` is the state in which new models start.
 
-    A pod whose image has `crashes` in its name ends again and again.
+    A pod whose image has `crashes` in its name ends again and again. `stuck` is shown of every
+    container instead of the truth, in the fields of a container's status, while it is not None.
     """
 
     api: Api
     phase: str = "ready"
     crashes: str = "/broken:"
+    stuck: Manifest | None = None
     models: dict[str, Model] = field(default_factory=dict)
     _tokens: Counter[str] = field(default_factory=Counter)
 
@@ -88,13 +90,14 @@ class Kubelet:
             await asyncio.sleep(0.1)
 
     async def _report(self, pod: Manifest, model: Model) -> None:
-        """Write the pod's status whenever the model's readiness has changed."""
+        """Write the pod's status whenever the model's readiness has changed, or what is stuck."""
         started = now()
-        reported: bool | None = None
+        reported: tuple[bool, Manifest | None] | None = None
         while True:
-            if model.ready != reported:
-                reported = model.ready
-                await self.api.merge(f"{_path(pod)}/status", _status(pod, model, started))
+            if (model.ready, self.stuck) != reported:
+                reported = model.ready, self.stuck
+                status = _status(pod, model, started, self.stuck)
+                await self.api.merge(f"{_path(pod)}/status", status)
             await asyncio.sleep(0.05)
 
 
@@ -140,12 +143,13 @@ def _crashed(pod: Manifest) -> Manifest:
     }
 
 
-def _status(pod: Manifest, model: Model, started: str) -> Manifest:
-    ready = "True" if model.ready else "False"
+def _status(pod: Manifest, model: Model, started: str, stuck: Manifest | None) -> Manifest:
+    serves = model.ready and stuck is None
+    ready = "True" if serves else "False"
     container = pod["spec"]["containers"][0]
     return {
         "status": {
-            "phase": "Running",
+            "phase": "Running" if stuck is None else "Pending",
             "podIP": model.address,
             "podIPs": [{"ip": model.address}],
             "startTime": started,
@@ -160,10 +164,12 @@ def _status(pod: Manifest, model: Model, started: str) -> Manifest:
                     "name": container["name"],
                     "image": container["image"],
                     "imageID": "",
-                    "ready": model.ready,
+                    "ready": serves,
                     "restartCount": 0,
-                    "started": True,
+                    "started": stuck is None,
                     "state": {"running": {"startedAt": started}},
+                    "lastState": {},
+                    **(stuck or {}),
                 }
             ],
         }

@@ -21,6 +21,7 @@ class Model:
         self.phase = "ready"
         self.tokens = 0
         self.answers_tokens = True
+        self.loaded = 0
         self.address = str(ipaddress.IPv4Address("127.0.0.0") + 256 + secrets.randbelow(2**23))
         self._runner: web.AppRunner | None = None
 
@@ -43,7 +44,7 @@ class Model:
             self._runner = None
 
     def state(self) -> dict[str, Any]:
-        loaded = 0 if self.phase in {"starting", "loading"} else 14_483_464_192
+        loaded = self.loaded if self.phase in {"starting", "loading"} else 14_483_464_192
         seconds = {"import": 3.2}
         if self.ready:
             seconds |= {"load": 9.1, "first_token": 0.4}

@@ -66,5 +66,16 @@ class Model(BaseModel):
         return data
 
     def to_manifest(self) -> dict[str, Any]:
-        """Give the JSON object of the Kubernetes API: camelCase, without what is not set."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        """Give the JSON object of the Kubernetes API: camelCase, without what is unset or empty."""
+        whole = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        given: dict[str, Any] = _without_empty_lists(whole)
+        return given
+
+
+def _without_empty_lists(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Leave out lists without items: kubectl would show each as a key of nothing."""
+    if isinstance(value, dict):
+        return {key: _without_empty_lists(each) for key, each in value.items() if each != []}
+    if isinstance(value, list):
+        return [_without_empty_lists(each) for each in value]
+    return value

@@ -162,7 +162,7 @@ def _report_plan(evidence: Evidence, ladder: Ladder, fault: str) -> WorkspaceSta
         conditions=to_conditions(ladder, workspace.generation, workspace.status, evidence.now),
         performance=workspace.status.performance,
         phase=cause.phase if cause else READY_PHASE,
-        progress=(cause.progress or None) if cause else None,
+        progress=_progress(cause),
         startup=startup(evidence),
         download=download(evidence),
         plan=plan_status(plan, evidence.snapshot, found_type=found_type, full=False),
@@ -253,6 +253,13 @@ def _going(claim: NodeClaim) -> str:
     since = f"{claim.deleting_since:%Y-%m-%dT%H:%M:%SZ}"
     held = f", held by {' and '.join(claim.finalizers)}" if claim.finalizers else ""
     return f"NodeClaim {claim.name} (deleted at {since}{held})"
+
+
+def _progress(cause: Finding | None) -> str | None:
+    """Say how far it has come, or what has to be mended first."""
+    if cause is None:
+        return None
+    return cause.progress or (cause.reason if cause.failed else None)
 
 
 def _state(before: WorkspaceStatus, *, ready: bool) -> str:

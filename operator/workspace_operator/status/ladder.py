@@ -248,21 +248,16 @@ def _with_sum(
     the manifest asks for now is not what runs.
     """
     states = dict(rungs)
-    succeeded = states[conditions.RESOURCE_READY].holds and states[conditions.INFERENCE_READY].holds
-    if succeeded and cause is None:  # one that answers, and cannot be written to, is not as asked
-        whole = holds(conditions.SUCCEEDED, "workspace succeeds")
-        ready = holds("Ready", "the model answers")
-        if withheld is not None:
-            ready = withheld
-        return Ladder(
-            rungs=(*rungs, (conditions.WORKSPACE_SUCCEEDED, whole), (conditions.READY, ready)),
-            cause=withheld,
-        )
-    because = cause or states[conditions.INFERENCE_READY]
-    word = conditions.FAILED if because.failed else conditions.PENDING
-    whole = Finding(verdict=conditions.FALSE, reason=word, message=because.message)
-    ready = Finding(verdict=conditions.FALSE, reason=because.reason, message=because.message)
+    serves = states[conditions.RESOURCE_READY].holds and states[conditions.INFERENCE_READY].holds
+    succeeded = serves and cause is None  # one that cannot be written to is not as asked
+    because = withheld if succeeded else cause or states[conditions.INFERENCE_READY]
+    whole = holds(conditions.SUCCEEDED, "workspace succeeds")
+    ready = holds("Ready", "the model answers")
+    if because is not None:
+        ready = Finding(verdict=conditions.FALSE, reason=because.reason, message=because.message)
+        word = conditions.FAILED if because.failed else conditions.PENDING
+        whole = whole if succeeded else replace(ready, reason=word)
     sums: list[Rung] = [(conditions.WORKSPACE_SUCCEEDED, whole), (conditions.READY, ready)]
-    if because.failed:
+    if because is not None and because.failed:
         sums.append((conditions.STALLED, replace(ready, verdict=conditions.TRUE)))
     return Ladder(rungs=(*rungs, *sums), cause=because)

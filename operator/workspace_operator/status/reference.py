@@ -10,15 +10,17 @@ import re
 import sys
 
 from workspace_operator.status import node_reasons, reasons
+from workspace_operator.status.advice import ADVICE
 from workspace_operator.status.finding import Reason
 
+_MODULES = (reasons, node_reasons)
+
 _HEAD = """\
-<!-- Written by `make generate` from operator/workspace_operator/status/reasons.py -->
+<!-- Written by `make generate` from operator/workspace_operator/status -->
 
 # Conditions
 
-`kubectl get workspace` shows the sums, `kubectl describe workspace NAME` all of them. From bottom
-to top:
+`kubectl get workspace` shows the sums, `kubectl describe workspace NAME` all of them; [stages.md](stages.md) shows both at every stage. From bottom to top:
 
 | condition | True means |
 |---|---|
@@ -33,41 +35,49 @@ to top:
 | `InferenceReady` | a token was generated through a pod that gets requests |
 | `WorkspaceSucceeded` | the sum of all, with KAITO's reasons |
 | `Ready` | the same, with the root cause in its reason |
+| `Stalled` | it stays like this until somebody acts; absent otherwise. With `Ready` it is what kstatus, Flux and Argo CD read |
 | `WorkspaceDeleting` | it is being deleted; the message says what it waits for |
 
-A condition that has not been reached yet is False where KAITO has it, else Unknown. A condition's
-time moves only when its status does. `workspaceFailed` in `WorkspaceSucceeded` means that it stays
-like this until somebody acts; `workspacePending` that it goes on by itself.
+A condition that has not been reached yet is False where KAITO has it, else Unknown. A condition's time moves only when its status does. `workspaceFailed` in `WorkspaceSucceeded` means the same as
+`Stalled`, and `workspacePending` that it goes on by itself. A change of the phase is an Event on the Workspace, once; a Warning where somebody has to act, or where what served serves no more.
 
-## Reasons
+# Reasons
 
-Words in *italics* are filled in. Where Karpenter gives a reason of its own on a NodeClaim
-(`InsufficientCapacity`, `LaunchFailed`, ...), it takes the place of `NodeClaimNotReady`; a plan
-that is refused has a reason of its own (`MemoryDoesNotFit`, `RuntimeNotOffered`, ...).
-
-| reason | phase | needs you | what it says |
-|---|---|---|---|
-"""
+The reason of `Ready` is the root cause: the lowest rung that does not hold, folded from NodeClaim, node, pod, the server's own account and Events. Below, words in *italics* are filled in. A reason
+that Karpenter gives on a NodeClaim takes the place of `NodeClaimNotReady`.
+"""  # noqa: E501 - lines of a page
 
 
 def render() -> str:
     """Return the page."""
-    return _HEAD + "".join(_row(each) for each in _all_reasons())
+    known = _by_word()
+    words = [*ADVICE, *(word for word in known if word not in ADVICE)]
+    return _HEAD + "".join(_section(word, known.get(word, [])) for word in words)
 
 
-def _all_reasons() -> list[Reason]:
-    return [
-        each
-        for module in (node_reasons, reasons)
-        for each in vars(module).values()
-        if isinstance(each, Reason)
-    ]
+def words() -> set[str]:
+    """Return the word of every reason that a condition can have."""
+    return set(_by_word())
 
 
-def _row(reason: Reason) -> str:
-    sentence = re.sub(r"\{(\w+)[^}]*\}", r"*\1*", reason.sentence).replace("|", "\\|")
-    acts = "yes" if reason.failed else ""
-    return f"| `{reason.word}` | {reason.phase} | {acts} | {sentence} |\n"
+def _by_word() -> dict[str, list[Reason]]:
+    found: dict[str, list[Reason]] = {}
+    for module in _MODULES:
+        for each in vars(module).values():
+            if isinstance(each, Reason):
+                found.setdefault(each.word, []).append(each)
+    return found
+
+
+def _section(word: str, meanings: list[Reason]) -> str:
+    said = "".join(_meaning(each) for each in meanings)
+    return f"\n## {word}\n\n{said}{ADVICE.get(word, '')}\n"
+
+
+def _meaning(reason: Reason) -> str:
+    sentence = re.sub(r"\{(\w+)[^}]*\}", r"*\1*", reason.sentence)
+    phase = f" (phase `{reason.phase}`{', needs you' if reason.failed else ''})"
+    return f"> {sentence}{phase if reason.phase else ''}\n\n"
 
 
 if __name__ == "__main__":
