@@ -29,6 +29,7 @@ from model_presets.lock import (
     write_lock,
 )
 from model_presets.preset import InvalidPreset, Preset
+from model_presets.registry import RegistryFailed, pull_folder
 from model_presets.tiny import make_tiny
 
 
@@ -84,6 +85,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     raw.add_argument("source", type=Path)
     raw.add_argument("directory", type=Path)
+    pull = commands.add_parser("pull-image", help="write the folder /data of an OCI image to disk")
+    pull.add_argument("image")
+    pull.add_argument("directory", type=Path)
+    pull.add_argument(
+        "--auth", type=Path, metavar="FILE", help="Docker's config.json with the credentials"
+    )
+    pull.add_argument("--plain-http", action="store_true", help="the registry has no TLS")
     check = commands.add_parser("verify", help="compare every byte with the lock file")
     check.add_argument("preset")
     check.add_argument("directory", type=Path)
@@ -95,7 +103,7 @@ def main(arguments: list[str]) -> int:
     parsed = build_parser().parse_args(arguments)
     try:
         COMMANDS[parsed.command](parsed, load_catalog(parsed.extra))
-    except (UnknownPreset, InvalidPreset, DownloadFailed, WrongWeights, OSError) as error:
+    except FAILURES as error:
         print(f"model_presets: {error}", file=sys.stderr)  # noqa: T201 - a command speaks
         return 1
     return 0
@@ -135,6 +143,14 @@ def run_convert(parsed: argparse.Namespace, _catalog: Catalog) -> None:
         say(name)
 
 
+def run_pull_image(parsed: argparse.Namespace, _catalog: Catalog) -> None:
+    """Bring an adapter or training data out of a registry."""
+    for name in pull_folder(
+        parsed.image, parsed.directory, auth=parsed.auth, plain_http=parsed.plain_http
+    ):
+        say(name)
+
+
 def run_verify(parsed: argparse.Namespace, catalog: Catalog) -> None:
     """Compare every byte with the lock."""
     known = read_lock(parsed.directory)
@@ -142,6 +158,14 @@ def run_verify(parsed: argparse.Namespace, catalog: Catalog) -> None:
     say(f"{len(known.files)} files, {known.total_bytes} bytes: {known.digest}")
 
 
+FAILURES = (
+    UnknownPreset,
+    InvalidPreset,
+    DownloadFailed,
+    WrongWeights,
+    RegistryFailed,
+    OSError,
+)
 COMMANDS: Mapping[str, Callable[[argparse.Namespace, Catalog], None]] = {
     "list": run_list,
     "show": run_show,
@@ -149,6 +173,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Catalog], None]] = {
     "download": run_download,
     "lock": run_lock,
     "convert": run_convert,
+    "pull-image": run_pull_image,
     "verify": run_verify,
 }
 

@@ -67,7 +67,7 @@ class Meter:
 
     def progress_class(self) -> type:
         """Return the class of progress bars through which huggingface_hub tells its chunks."""
-        from tqdm import tqdm  # type: ignore[import-untyped] # noqa: PLC0415 - huggingface_hub's
+        from tqdm import tqdm  # noqa: PLC0415 - huggingface_hub's
 
         meter = self
 
