@@ -37,6 +37,7 @@ _MANIFEST_TYPES = [
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ]
 _CHUNK_BYTES = 1 << 20
+TIMEOUT_SECONDS = 30.0
 LOCAL_HOSTS = ("localhost", "127.0.0.1")
 
 
@@ -143,9 +144,22 @@ def _open(reference: str, auth: Path | None, *, plain_http: bool) -> "tuple[Regi
     except ValueError as error:
         raise RegistryFailed(f"{reference}: no image reference ({error})") from error
     local = container.registry.split(":")[0] in LOCAL_HOSTS
-    registry = Registry(insecure=plain_http or local)
+    insecure = plain_http or local
+    backend = _backend(f"{'http' if insecure else 'https'}://{container.registry}/v2/", reference)
+    if backend == "basic" and auth is None:
+        raise RegistryFailed(f"{reference}: the registry asks for a password; give its secret")
+    registry = Registry(insecure=insecure, auth_backend=backend)
     registry.auth.load_configs(container, configs=[str(auth)] if auth else None)
     return registry, container
+
+
+def _backend(url: str, reference: str) -> str:
+    """Ask a registry how it wants to be convinced: by a token service, or by a password at once."""
+    import requests  # noqa: PLC0415 - oras's client
+
+    with _explained(reference, "registry's"):
+        challenge = requests.get(url, timeout=TIMEOUT_SECONDS).headers.get("WWW-Authenticate", "")
+    return "basic" if challenge.lower().startswith("basic") else "token"
 
 
 def _manifest(registry: "Registry", container: "Container", reference: str) -> dict[str, Any]:

@@ -84,11 +84,15 @@ def test_the_image_is_one_that_a_runtime_takes(registry: RunningRegistry, folder
 def test_a_registry_that_asks_for_a_password_is_given_it(folder: Path, tmp_path: Path) -> None:
     with serving_registry(tmp_path / "registry", password=True) as registry:
         reference = f"{registry.host}/adapter:1"
-        with pytest.raises(RegistryFailed, match="secret"):
+        with pytest.raises(RegistryFailed, match="asks for a password"):
             push_folder(folder, FILES, reference)
         push_folder(folder, FILES, reference, auth=registry.auth)
-        with pytest.raises(RegistryFailed, match="pull secret"):
+        with pytest.raises(RegistryFailed, match="asks for a password"):
             pull_folder(reference, tmp_path / "out")
+        wrong = tmp_path / "wrong.json"
+        wrong.write_text(json.dumps({"auths": {registry.host: {"auth": "dHVuZXI6d3Jvbmc="}}}))
+        with pytest.raises(RegistryFailed, match="check the name"):
+            pull_folder(reference, tmp_path / "out", auth=wrong)
         pull_folder(reference, tmp_path / "out", auth=registry.auth)
     assert contents(tmp_path / "out") == FILES
 
