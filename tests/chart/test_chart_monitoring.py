@@ -16,7 +16,7 @@ from model_server.metrics import Metrics as ServerMetrics
 from prometheus_client import CollectorRegistry
 from workspace_operator.metrics import Metrics
 from workspace_operator.snapshot import CLAIM_STEPS
-from workspace_operator.status import READY_PHASE, reasons
+from workspace_operator.status import READY_PHASE, node_reasons, reasons
 from workspace_operator.status.finding import Reason
 
 from tests.installation import CHART, render_chart
@@ -29,7 +29,12 @@ OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 NAME = re.compile(r"\b(?:atelier|process|http|model_server|vllm)[_:]\w+")
 MATCHER = re.compile(r'(\w+)(?:=|!=|=~|!~)"([^"]*)"')
 PARTS = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
-PHASES = {each.phase for each in vars(reasons).values() if isinstance(each, Reason)}
+PHASES = {
+    each.phase
+    for module in (reasons, node_reasons)
+    for each in vars(module).values()
+    if isinstance(each, Reason)
+}
 
 
 def rules() -> list[dict[str, Any]]:
