@@ -7,8 +7,9 @@ AGE = "…"
 _MASKS = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "2026-03-01T10:00:00Z"),
     (re.compile(r"\bws[0-9a-f]{15}\b"), "ws0123456789abcde"),
-    (re.compile(r"\bmistral-[a-z0-9]{6,10}-[a-z0-9]{5}\b"), "mistral-5d4c8f7b9-x7k2p"),
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "(uid)"),
+    (re.compile(r"\b[0-9a-f]{12}\b"), "0123456789ab"),  # a revision of the pod
+    (re.compile(r"\bmistral-[a-z0-9]{6,10}-[a-z0-9]{5}\b"), "mistral-5d4c8f7b9-x7k2p"),
     (re.compile(r"(?<= % of 13\.5 GiB), [^,\n]*? left"), f", {AGE} left"),
     (re.compile(r"(Resource Version: +)\d+"), r"\1(version)"),
     (re.compile(r"((?:Bytes Per Second|Seconds Left): +)[\d.]+"), rf"\1{AGE}"),
