@@ -12,6 +12,8 @@ from model_server.grammar import ANY_OBJECT, BadSchema, Grammars, locate
 from model_server.request import Constraint, ConstraintBroken
 from model_server.tokenizer import TextTokenizer
 
+from tests.model_server.mistral_tokenizers import write_tokenizer
+
 END = 2
 PERSON: dict[str, Any] = {
     "type": "object",
@@ -72,6 +74,25 @@ def test_an_answer_may_open_with_the_token_that_has_a_space(
 ) -> None:
     first = {tokenizer.token_bytes(token) for token in allowed(grammars.compile_now(PERSON)())}
     assert first == {b" ", b"{"}
+
+
+@pytest.mark.parametrize("version", ["v1", "v3"])
+def test_what_mistral_would_write_is_allowed_in_its_own_tokens(
+    tmp_path: Path, version: str
+) -> None:
+    """The tokens are those that its tokenizer makes of the text: nothing forces rarer ones."""
+    write_tokenizer(version, tmp_path)
+    real = TextTokenizer(tmp_path, chat_template=None)
+    grammars = Grammars(real.to_json(), vocabulary_size=32_768, eos_token_ids={END})
+    make = grammars.compile_now(
+        {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    )
+    for text in ('{"city":"Oslo"}', '{"city": "Zürich"}', '{\n  "city": "日本 👩"\n}'):
+        constraint = make()
+        for token in real._encode_one(text):
+            assert token in allowed(constraint)
+            constraint.advance(token)
+        assert END in allowed(constraint) or constraint.is_complete
 
 
 def test_no_control_token_and_no_id_beyond_the_vocabulary_is_ever_allowed(
