@@ -47,11 +47,13 @@ def ready_port(log: Path, process: subprocess.Popen[bytes]) -> int:
     raise SystemExit(log.read_text(encoding="utf-8"))
 
 
-def describe_and_ask(port: int, seconds: float) -> int:
+def describe_and_ask(port: int, seconds: float, folder: Path) -> int:
     url = f"http://127.0.0.1:{port}/openapi.json"
     line = [sys.executable, "-m", "schemathesis.cli", "run", url, "--phases", "fuzzing"]
     line += ["--checks", "not_a_server_error", "--max-time", f"{seconds:.0f}", "--no-color"]
-    return subprocess.run([*line, "--max-examples", "100000"], check=False).returncode  # noqa: S603 - a fixed line
+    line += ["--max-examples", "100000", "--request-timeout", "60"]
+    # In a folder of its own: it leaves a cache where it runs.
+    return subprocess.run(line, check=False, cwd=folder).returncode  # noqa: S603 - a fixed line
 
 
 def main() -> int:
@@ -64,6 +66,7 @@ def main() -> int:
         make_tiny(weights, steps=0)
         line = [sys.executable, "-m", "model_server", "--model", str(weights)]
         line += ["--preset", "tiny-mistral", "--host", "127.0.0.1", "--port", "0"]
+        line += ["--max-model-len", "256"]  # who names no max_tokens gets all of it
         with log.open("wb") as stream:
             process = subprocess.Popen(line, stderr=stream)  # noqa: S603 - our own module
         try:
@@ -71,7 +74,7 @@ def main() -> int:
             first = asyncio.run(abuse_for(port, seconds / 10, seed=1))
             before = resident_bytes(process.pid)
             second = asyncio.run(abuse_for(port, seconds * 0.57, seed=2))
-            described = describe_and_ask(port, seconds / 3)
+            described = describe_and_ask(port, seconds / 3, Path(folder))
             growth = resident_bytes(process.pid) - before
             process.send_signal(signal.SIGTERM)
             exit_code = process.wait(timeout=60)

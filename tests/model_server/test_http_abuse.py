@@ -75,11 +75,15 @@ async def test_mutations_are_the_same_for_a_seed_and_of_many_kinds() -> None:
     assert len(set(first)) > 40
 
 
-async def test_requests_made_from_the_apis_own_description_get_no_500(running: Running) -> None:
+async def test_requests_made_from_the_apis_own_description_get_no_500(
+    running: Running, tmp_path: Path
+) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{running.url}/openapi.json"),
         *("--checks", "not_a_server_error", "--max-examples", "10", "--seed", "1"),
         *("--phases", "fuzzing", "--max-time", SCHEMATHESIS_SECONDS, "--no-color"),
+        *("--request-timeout", "60"),
+        cwd=tmp_path,  # it leaves a cache where it runs
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "NO_PROXY": "127.0.0.1"},  # noqa: TID251 - the child's environment
