@@ -75,7 +75,7 @@ async def serve(settings: Settings, listener: socket.socket) -> int:
     limits = AnswerLimits(
         first_token_seconds=settings.first_token_seconds, answer_seconds=settings.answer_seconds
     )
-    service = Service(names, lifecycle, Metrics(names.primary), limits)
+    service = Service(names, lifecycle, Metrics(names.primary, names.adapters), limits)
     keys = ApiKeys(settings.api_keys) if settings.api_keys else None
     server = ModelServer(
         build_app(service, keys=keys, cors_origins=settings.cors_origins),

@@ -10,6 +10,17 @@ from dataclasses import replace
 from model_server.request import Request, require
 
 
+def check_adapter(request: Request, known: frozenset[str]) -> None:
+    """
+    Compare the adapter with those that are loaded.
+
+    Raises:
+        InvalidRequest: If it is none of them.
+    """
+    there = not request.adapter or request.adapter in known
+    require("adapter", request.adapter, there, f"must be one of {sorted(known)}, or none")
+
+
 def check_tokens(request: Request, size: int) -> None:
     """
     Compare every token id with the width of the logits.

@@ -72,6 +72,7 @@ class GenerationResponse(Response):
         """
         job = self._job
         accepted = accept_all(self._model.engine, job.requests)
+        self._service.metrics.asked(job.requests[0].adapter)
         state = AnswerState(
             self._service.metrics,
             choices=len(job.requests),

@@ -27,6 +27,7 @@ from model_server.edge import Edge
 from model_server.errors import ApiError, Problem
 from model_server.generating import add_generation
 from model_server.guard import Guard
+from model_server.model_names import BASE
 from model_server.probes import add_probes
 from model_server.refusal import refusal_response
 from model_server.service import Service
@@ -73,27 +74,36 @@ def _routes() -> FastAPI:
 
 def _add_models(app: FastAPI, service: Service) -> None:
     created = int(time.time())
+    names = service.names
 
-    def card(name: str) -> dict[str, object]:
+    def card(name: str, adapter: str) -> dict[str, object]:
         model = service.ready_model()
+        adapters = [a.document() for a in service.lifecycle.now().model.adapters]
+        own: dict[str, object] = {"adapters": adapters} if adapters else {}
+        if adapter:
+            own = dict(next(a for a in adapters if a["name"] == adapter))
         return {
+            **own,
             "id": name,
             "object": "model",
             "created": created,
             "owned_by": "atelier",
-            "root": service.names.primary,
+            "root": names.primary,
+            "parent": names.primary if adapter else None,
             "max_model_len": model.engine.longest_request,
         }
 
     @app.get("/v1/models")
     async def models() -> Response:
-        return JSONResponse({"object": "list", "data": [card(n) for n in service.names.names]})
+        cards = [card(n, BASE) for n in names.names] + [card(a, a) for a in names.adapters]
+        return JSONResponse({"object": "list", "data": cards})
 
     @app.get("/v1/models/{name:path}")
     async def model(name: str) -> Response:
-        if not service.names.knows(name):
-            raise errors.model_not_found(service.names.names)
-        return JSONResponse(card(name))
+        adapter = names.adapter_of(name)
+        if adapter is None:
+            raise errors.model_not_found(names.all)
+        return JSONResponse(card(name, adapter))
 
 
 def _add_small_talk(app: FastAPI, service: Service) -> None:

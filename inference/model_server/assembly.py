@@ -5,14 +5,19 @@ This is where the HTTP side and the token side are joined; everything above sees
 `service.ServedModel` promises. Imports torch and transformers, which takes seconds: import it late.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from model_presets.preset import Preset
 
+from model_server.adapter_files import AdapterCheckpoint
 from model_server.cache_size import open_native_runner, step_tokens
 from model_server.checkpoint import BadCheckpoint
 from model_server.engine import Engine
 from model_server.engine_state import EngineLimits
 from model_server.grammar import Grammars
 from model_server.lifecycle import Lifecycle
+from model_server.lora import Adapters, merge
 from model_server.model import LoadedModel, choose_device, load_model
 from model_server.reference_runner import ReferenceRunner
 from model_server.service import ServedModel
@@ -20,9 +25,14 @@ from model_server.settings import Settings
 from model_server.tokenizer import BadTokenizer, TextTokenizer
 
 
-def assemble(settings: Settings, preset: Preset | None, lifecycle: Lifecycle) -> ServedModel:
+def assemble(
+    settings: Settings,
+    preset: Preset | None,
+    lifecycle: Lifecycle,
+    adapters: Sequence[AdapterCheckpoint] = (),
+) -> ServedModel:
     """
-    Load everything that the settings name.
+    Load everything that the settings name, and the adapters of which the folders have been read.
 
     Raises:
         BadCheckpoint: If weights, tokenizer or device cannot be used.
@@ -33,12 +43,14 @@ def assemble(settings: Settings, preset: Preset | None, lifecycle: Lifecycle) ->
         tokenizer = TextTokenizer(settings.model, chat_template=template)
     except BadTokenizer as error:
         raise BadCheckpoint(str(error)) from error
+    more = sum(adapter.total_bytes for adapter in adapters)
     model = load_model(
         settings.model,
         device=settings.device,
         dtype=_dtype(settings, preset),
-        progress=lifecycle.loaded,
+        progress=lambda loaded, total: lifecycle.loaded(loaded, total + more),
     )
+    model = _with_adapters(model, adapters, lifecycle, is_merged=settings.merge_adapters)
     longest = settings.max_model_len or _context(model, preset)
     grammars = Grammars(
         tokenizer.to_json(),
@@ -47,6 +59,27 @@ def assemble(settings: Settings, preset: Preset | None, lifecycle: Lifecycle) ->
     )
     engine = _engine(settings, model, longest)
     return ServedModel(engine=engine, tokenizer=tokenizer, grammars=grammars)
+
+
+def _with_adapters(
+    model: LoadedModel,
+    adapters: Sequence[AdapterCheckpoint],
+    lifecycle: Lifecycle,
+    *,
+    is_merged: bool,
+) -> LoadedModel:
+    """Load the adapters beside the weights or into them; a model without any stays as it is."""
+    if not adapters:
+        return model
+    total = lifecycle.now().bytes_total
+
+    def count(size: int) -> None:
+        lifecycle.loaded(lifecycle.now().bytes_loaded + size, total)
+
+    if is_merged:
+        merge(model.module, adapters, count)
+        return model
+    return replace(model, adapters=Adapters(model.module, adapters, model.dtype, count))
 
 
 def _dtype(settings: Settings, preset: Preset | None) -> str:

@@ -35,6 +35,7 @@ class BatchItem:
     samples: bool  # whether the last token is the newest known, so that the next one is wanted
     sampling: SamplingParameters
     history: History  # grows after the step
+    adapter: str = ""  # name of the adapter to compute with; empty for the base alone
 
     @property
     def end(self) -> int:
@@ -101,6 +102,10 @@ class Runner(Protocol):
     @property
     def eos_token_ids(self) -> frozenset[int]:
         """Tokens that end an answer."""
+
+    @property
+    def adapters(self) -> frozenset[str]:
+        """Names of the adapters that items may ask for."""
 
     @property
     def sliding_window(self) -> int | None:

@@ -35,6 +35,8 @@ class WeightFile:
 
     path: Path
     tensor_bytes: Mapping[str, int]
+    tensor_shapes: Mapping[str, tuple[int, ...]]
+    tensor_dtypes: Mapping[str, str]  # as safetensors spells them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,7 @@ def read_checkpoint(directory: Path) -> Checkpoint:
     config = _read_json(directory / "config.json")
     _refuse_code(directory, config)
     _refuse_unknown_models(directory, config)
-    files = tuple(_read_header(path) for path in _weight_files(directory))
+    files = tuple(read_header(path) for path in _weight_files(directory))
     _compare_with_index(directory, files)
     return Checkpoint(directory=directory, config=config, files=files)
 
@@ -145,7 +147,13 @@ def _weight_map(index: Path) -> dict[str, str]:
     return weight_map
 
 
-def _read_header(path: Path) -> WeightFile:
+def read_header(path: Path) -> WeightFile:
+    """
+    Read what a safetensors file says of its tensors.
+
+    Raises:
+        BadCheckpoint: If the header is damaged, or the file is shorter or longer than it says.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
@@ -159,12 +167,16 @@ def _read_header(path: Path) -> WeightFile:
         tensors = {name: entry for name, entry in json.loads(header).items() if name[0] != "_"}
         spans = {name: entry["data_offsets"] for name, entry in tensors.items()}
         tensor_bytes = {name: int(end) - int(start) for name, (start, end) in spans.items()}
+        shapes = {name: tuple(map(int, entry["shape"])) for name, entry in tensors.items()}
+        dtypes = {name: str(entry["dtype"]) for name, entry in tensors.items()}
         wanted = LENGTH_BYTES + length + max((int(end) for _, end in spans.values()), default=0)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError):
         raise BadCheckpoint(f"{path} has a damaged header: copy it again") from None
     if size != wanted:
         raise BadCheckpoint(f"{path} has {size:,} bytes of {wanted:,}: copy it again")
-    return WeightFile(path=path, tensor_bytes=tensor_bytes)
+    return WeightFile(
+        path=path, tensor_bytes=tensor_bytes, tensor_shapes=shapes, tensor_dtypes=dtypes
+    )
 
 
 def _compare_with_index(directory: Path, files: tuple[WeightFile, ...]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from model_server import settings
+from model_server.adapter_choice import BadChoice, choices_of
 from model_server.settings import BadStart, Settings
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -43,7 +44,13 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         )
     if given["tls_key"] and not given["tls_certificate"]:
         raise BadStart("--tls-key has no use without --tls-certificate; give both or none")
-    lists = {name: tuple(given[name]) for name in SEVERAL}
+    if given["merge_adapters"] and not given["adapters"]:
+        raise BadStart("--merge-adapters has no use without --adapter; give both or none")
+    lists: dict[str, tuple[object, ...]] = {name: tuple(given[name]) for name in SEVERAL}
+    try:
+        lists["adapters"] = choices_of(given["adapters"], given.pop("adapter_strengths"))
+    except BadChoice as error:
+        raise BadStart(str(error)) from None
     return Settings(**{**given, "preset": given["preset"] or None, **lists})
 
 
@@ -55,6 +62,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     _add_model(parser.add_argument_group("what to serve"), environment)
+    _add_adapters(parser.add_argument_group("adapters of the model"))
     _add_place(parser.add_argument_group("where to listen"))
     _add_access(parser.add_argument_group("who may ask"))
     _add_run(parser.add_argument_group("how to run"))
@@ -85,6 +93,25 @@ def _add_model(group: "argparse._ArgumentGroup", environment: Mapping[str, str])
         default=[],
         help="name that requests may ask for; may be repeated "
         "(default: the preset's names, else the folder's)",
+    )
+
+
+def _add_adapters(group: "argparse._ArgumentGroup") -> None:
+    for flag, metavar, name, text in (
+        ("--adapter", "NAME=DIR", "adapters", "LoRA adapter in peft's form; may be repeated"),
+        (
+            "--adapter-strength",
+            "NAME=0.5",
+            "adapter_strengths",
+            "0 to 1, a factor of what the adapter adds; may be repeated (default: 1)",
+        ),
+    ):
+        group.add_argument(flag, metavar=metavar, dest=name, action="append", default=[], help=text)
+    group.add_argument(
+        "--merge-adapters",
+        action="store_true",
+        help="merge all of them into the weights, for every request "
+        "(default: a request's model names the adapter)",
     )
 
 

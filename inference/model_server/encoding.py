@@ -10,22 +10,24 @@ from dataclasses import replace
 from model_server import errors
 from model_server.chat_prompt import InvalidConversation, NoChatTemplate, PromptTooLong, Turn
 from model_server.kaito_chat import KaitoChat
-from model_server.model_names import ModelNames
+from model_server.model_names import BASE, ModelNames
 from model_server.protocol import ChatRequest, CompletionRequest, Message
 from model_server.request import Request, SamplingParameters
 from model_server.service import ServedModel
 from model_server.structure import constraint_of
 
 
-def check_model(names: ModelNames, asked: str | None) -> None:
+def adapter_asked(names: ModelNames, asked: str | None) -> str:
     """
-    Refuse another model's name; no name means the one model that there is.
+    Return the adapter that a request's model means; no name means the base.
 
     Raises:
         ApiError: 404 with the known names.
     """
-    if asked is not None and not names.knows(asked):
-        raise errors.model_not_found(names.names)
+    adapter = BASE if asked is None else names.adapter_of(asked)
+    if adapter is None:
+        raise errors.model_not_found(names.all)
+    return adapter
 
 
 async def encode_chat(model: ServedModel, asked: ChatRequest) -> list[int]:
@@ -116,6 +118,7 @@ async def requests_of(
     asked: ChatRequest | CompletionRequest,
     prompt_ids: list[int],
     answer_id: str,
+    adapter: str = BASE,
 ) -> tuple[Request, ...]:
     """
     Say what the engine is to do, once for each choice.
@@ -148,6 +151,7 @@ async def requests_of(
             sampling=_of_choice(sampling, index),
             constraint=constrain(),
             cache_salt=asked.cache_salt or "",
+            adapter=adapter,
         )
         for index in range(count)
     )

@@ -24,9 +24,9 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from model_server.admission import check_tokens, completed
+from model_server.admission import check_adapter, check_tokens, completed
 from model_server.batch import OutOfMemory, Runner, RunnerLost
-from model_server.engine_state import EngineLimits, EngineStatistics
+from model_server.engine_state import AdapterUse, EngineLimits, EngineStatistics
 from model_server.request import (
     EngineStopped,
     FinishReason,
@@ -158,13 +158,14 @@ class Engine:
 
         Raises:
             EngineStopped: If the engine is not started, draining, stopped or dead.
-            InvalidRequest: If a prompt id is unknown to the model, or the request id is taken.
+            InvalidRequest: If a prompt id or the adapter is unknown, or the request id is taken.
             RequestTooLong: If prompt and answer together pass the context.
             QueueFull: If as many requests wait as may.
         """
         if not (self._accepting and self.is_alive):
             raise EngineStopped("the engine does not take requests")
         check_tokens(request, self._runner.vocabulary_size)
+        check_adapter(request, self._runner.adapters)
         taken = request.request_id in self._streams
         require("request_id", request.request_id, not taken, "must not belong to an open request")
         check_length(request, self._scheduler.limits)
@@ -279,6 +280,7 @@ class Engine:
             preemptions=scheduler.preemptions,
             prefix_tokens_asked=scheduler.prefix_tokens_asked,
             prefix_tokens_found=scheduler.prefix_tokens_found,
+            adapters=scheduler.adapters() if self._runner.adapters else AdapterUse(),
         )
 
     def _post(self, outputs: list[TokenOutput]) -> None:

@@ -17,6 +17,14 @@ class EngineLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterUse:
+    """Name the adapters that requests have asked for."""
+
+    running: frozenset[str] = frozenset()
+    waiting: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStatistics:
     """Show the engine as it was after its latest step; counts only grow."""
 
@@ -30,3 +38,4 @@ class EngineStatistics:
     preemptions: int = 0
     prefix_tokens_asked: int = 0  # tokens of prompts that were looked up in the cache
     prefix_tokens_found: int = 0
+    adapters: AdapterUse = AdapterUse()

@@ -19,7 +19,7 @@ from fastapi.responses import Response
 from model_server.answers import GenerationResponse, Job
 from model_server.bodies import read_body
 from model_server.encoding import (
-    check_model,
+    adapter_asked,
     encode_chat,
     encode_completion,
     encode_kaito,
@@ -27,6 +27,7 @@ from model_server.encoding import (
     text_of_prompt,
 )
 from model_server.kaito_chat import KaitoChat, completion_of
+from model_server.model_names import BASE
 from model_server.protocol import ChatRequest, CompletionRequest, parse
 from model_server.service import ServedModel, Service
 from model_server.sse import AnswerHead
@@ -37,6 +38,7 @@ class _Prompt:
     """Hold what the answer goes on from."""
 
     ids: list[int]
+    adapter: str = BASE
     echo: str = ""  # text that opens the answer
     only_text: bool = False  # KAITO's old shape of an answer
 
@@ -48,18 +50,18 @@ def add_generation(app: FastAPI, service: Service) -> None:
     async def chat(request: Request) -> Response:
         model = service.ready_model()
         asked = parse(ChatRequest, await read_body(request))
-        check_model(service.names, asked.model)
-        prompt = _Prompt(ids=await encode_chat(model, asked))
+        adapter = adapter_asked(service.names, asked.model)
+        prompt = _Prompt(ids=await encode_chat(model, asked), adapter=adapter)
         return await _generate(service, model, asked, prompt)
 
     @app.post("/v1/completions")
     async def complete(request: Request) -> Response:
         model = service.ready_model()
         asked = parse(CompletionRequest, await read_body(request))
-        check_model(service.names, asked.model)
+        adapter = adapter_asked(service.names, asked.model)
         ids = await encode_completion(model, asked)
         echo = text_of_prompt(model, asked.prompt) if asked.echo else ""
-        return await _generate(service, model, asked, _Prompt(ids=ids, echo=echo))
+        return await _generate(service, model, asked, _Prompt(ids=ids, echo=echo, adapter=adapter))
 
     @app.post("/chat")
     async def kaito(request: Request) -> Response:
@@ -76,9 +78,13 @@ async def _generate(
     chat = isinstance(asked, ChatRequest)
     answer_id = f"{'chatcmpl' if chat else 'cmpl'}-{secrets.token_hex(16)}"
     job = Job(
-        requests=await requests_of(model, asked, prompt.ids, answer_id),
+        requests=await requests_of(model, asked, prompt.ids, answer_id, prompt.adapter),
         stops=asked.stop,
-        head=AnswerHead(answer_id=answer_id, created=int(time.time()), model=service.names.primary),
+        head=AnswerHead(
+            answer_id=answer_id,
+            created=int(time.time()),
+            model=service.names.shown(prompt.adapter),
+        ),
         chat=chat,
         stream=bool(asked.stream),
         with_usage=asked.wants_usage,

@@ -38,16 +38,39 @@ DURATIONS = {Phase.STARTING: "import", Phase.LOADING: "load", Phase.WARMING: "fi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterIdentity:
+    """Say which adapter is served beside the model, or merged into it."""
+
+    name: str
+    digest: str
+    strength: float
+    is_merged: bool = False
+
+    def document(self) -> dict[str, str | float | bool]:
+        """Return the identity as `/ready` shows it."""
+        return {
+            "name": self.name,
+            "digest": self.digest,
+            "strength": self.strength,
+            "merged": self.is_merged,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelIdentity:
     """Say which model this server serves, as far as can be attested."""
 
     name: str
     revision: str | None = None
     digest: str | None = None  # of the weights' lock file
+    adapters: tuple[AdapterIdentity, ...] = ()
 
-    def document(self) -> dict[str, str | None]:
-        """Return the identity as `/ready` shows it."""
-        return {"name": self.name, "revision": self.revision, "digest": self.digest}
+    def document(self) -> dict[str, Any]:
+        """Return the identity as `/ready` shows it; a model without adapters is silent of them."""
+        own = {"name": self.name, "revision": self.revision, "digest": self.digest}
+        if not self.adapters:
+            return own
+        return {**own, "adapters": [adapter.document() for adapter in self.adapters]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

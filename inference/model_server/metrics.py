@@ -11,7 +11,8 @@ fill the memory of this server and of Prometheus.
 Must not import torch, transformers, or anything that answers requests.
 """
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -38,13 +39,16 @@ class EngineLoad:
     prefix_tokens_found: int = 0
     block_size: int = 0  # tokens
     block_count: int = 0
+    adapters_running: tuple[str, ...] = ()
+    adapters_waiting: tuple[str, ...] = ()
 
 
 class Metrics:
     """Own one registry; nothing here is global, so that tests may have many servers."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, adapters: Sequence[str] = ()) -> None:
         """Make every metric, so that all are there from the first scrape."""
+        self._adapters = tuple(adapters)
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._model = model
@@ -63,6 +67,14 @@ class Metrics:
             ["model_name", "finished_reason"],
             registry=self.registry,
         )
+        self._adapter_requests = Counter(
+            "model_server_adapter_requests",
+            "Requests for each adapter.",
+            ["model_name", "adapter"],
+            registry=self.registry,
+        )
+        for adapter in self._adapters:
+            self._adapter_requests.labels(model, adapter)
         self.prompt_tokens = self._counter("vllm:prompt_tokens", "Tokens of prompts.")
         self.generation_tokens = self._counter("vllm:generation_tokens", "Tokens generated.")
         self.first_token_seconds = self._of_model(
@@ -86,6 +98,11 @@ class Metrics:
             "vllm:request_generation_tokens", "Tokens of one answer.", TOKENS
         )
 
+    def asked(self, adapter: str) -> None:
+        """Count a request for one of the adapters; the base's alone are not counted here."""
+        if adapter:
+            self._adapter_requests.labels(self._model, adapter).inc()
+
     def finished(self, reason: str) -> None:
         """Count an answer by the reason it ended."""
         self._finished.labels(self._model, reason).inc()
@@ -94,7 +111,7 @@ class Metrics:
         self, readiness: Callable[[], Readiness], load: Callable[[], EngineLoad | None]
     ) -> None:
         """Read life cycle and engine at each scrape, rather than keep copies that grow old."""
-        self.registry.register(_Scraped(self._model, readiness, load))
+        self.registry.register(_Scraped(self._model, self._adapters, readiness, load))
 
     def exposition(self) -> bytes:
         """Write all metrics in Prometheus' text form."""
@@ -118,10 +135,12 @@ class _Scraped:
     def __init__(
         self,
         model: str,
+        adapters: Sequence[str],
         readiness: Callable[[], Readiness],
         load: Callable[[], EngineLoad | None],
     ) -> None:
         self._model = model
+        self._adapters = adapters
         self._readiness = readiness
         self._load = load
 
@@ -142,6 +161,7 @@ class _Scraped:
         yield self._gauge("vllm:num_requests_waiting", "Requests in the queue.", load.waiting)
         yield self._gauge("vllm:kv_cache_usage_perc", "KV cache in use, 0 to 1.", load.kv_usage)
         yield self._cache(load)
+        yield self._lora(load)
         for name, text, value in (
             ("vllm:num_preemptions", "Sequences computed again.", load.preemptions),
             ("vllm:prefix_cache_queries", "Tokens looked up.", load.prefix_tokens_asked),
@@ -156,6 +176,16 @@ class _Scraped:
         labels = ["model_name", "block_size", "num_gpu_blocks"]
         family = GaugeMetricFamily("vllm:cache_config_info", "Size of the KV cache.", labels=labels)
         family.add_metric([self._model, str(load.block_size), str(load.block_count)], 1.0)
+        return family
+
+    def _lora(self, load: EngineLoad) -> GaugeMetricFamily:
+        """Say which adapters run and wait, as the gateway's endpoint picker reads it: at a time."""
+        labels = ["max_lora", "running_lora_adapters", "waiting_lora_adapters"]
+        text = "Adapters of the requests; the value is the time."
+        family = GaugeMetricFamily("vllm:lora_requests_info", text, labels=labels)
+        if self._adapters:
+            running, waiting = ",".join(load.adapters_running), ",".join(load.adapters_waiting)
+            family.add_metric([str(len(self._adapters)), running, waiting], time.time())
         return family
 
     def _gauge(self, name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -33,6 +33,7 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from model_server.checkpoint import BadCheckpoint, Checkpoint, read_checkpoint
 from model_server.lean_import import no_first_values
+from model_server.lora import Adapters
 from model_server.placement import device_of, join, off_gpu, output_device
 from model_server.processors import usable_processors
 
@@ -60,6 +61,7 @@ class LoadedModel:
     sliding_window: int | None
     eos_token_ids: frozenset[int]
     weight_bytes: int  # as stored in the checkpoint
+    adapters: Adapters | None = None  # beside the weights; merged ones are in them
 
     @property
     def kv_shape(self) -> tuple[int, int]:

@@ -3,9 +3,10 @@ Name the content of a cache block by the tokens that led to it.
 
 Keys and values of a position depend on every token up to it, so a block may stand for another one
 exactly when all tokens from the first of the sequence to its own last are the same. Its key is a
-hash over the key of the block before it and its own tokens; the first block hangs on a salt.
+hash over the key of the block before it and its own tokens; the first block hangs on a salt and on
+the adapter that computed it, since another adapter makes other keys and values of the same tokens.
 
-    salt ──> key 0 (tokens 0..63) ──> key 1 (64..127) ──> key 2 ...
+    adapter, salt ──> key 0 (tokens 0..63) ──> key 1 (64..127) ──> key 2 ...
 
 BLAKE2b with 256 bits: two prompts with the same key would be a collision of the hash, which nobody
 can make, so that no one is ever answered from another's cache by design of a prompt. Callers with
@@ -28,10 +29,12 @@ KEY_BYTES = 32
 class PrefixKeys:
     """Work out the keys of one sequence's blocks, each once."""
 
-    def __init__(self, *, salt: str, block_size: int) -> None:
-        """Start with the salt alone."""
+    def __init__(self, *, salt: str, block_size: int, adapter: str = "") -> None:
+        """Start with adapter and salt alone."""
         self._block_size = block_size
-        self._root = blake2b(salt.encode(), digest_size=KEY_BYTES).digest()
+        # The adapter as a hash of fixed length: no salt can be read as an adapter and a salt.
+        whose = blake2b(adapter.encode(), digest_size=KEY_BYTES).digest()
+        self._root = blake2b(whose + salt.encode(), digest_size=KEY_BYTES).digest()
         self._keys: list[bytes] = []
 
     def of(self, tokens: Sequence[int], count: int) -> list[bytes]:

@@ -14,6 +14,7 @@ from transformers import Cache, DynamicCache
 from model_server.adjust import Draw
 from model_server.batch import Batch, Drawn, Failed
 from model_server.device_faults import device_faults
+from model_server.lora import Segment
 from model_server.model import LoadedModel
 from model_server.request import require
 from model_server.sampling import sample
@@ -53,6 +54,7 @@ class ReferenceRunner:
         self.block_size = max_model_len
         self.vocabulary_size = model.vocabulary_size
         self.eos_token_ids = model.eos_token_ids
+        self.adapters = model.adapters.names if model.adapters else frozenset()
         self.sliding_window = None  # nothing here is cut into blocks: transformers keeps its own
         model.module.set_attn_implementation("sdpa")
 
@@ -73,6 +75,9 @@ class ReferenceRunner:
             self._cache = DynamicCache(config=self._model.module.config)
         self._tokens += item.token_ids
         ids = torch.tensor([self._tokens], device=self._model.device)
+        if self._model.adapters:
+            whole = Segment(adapter=item.adapter, begin=0, end=None)
+            self._model.adapters.choose([whole] if item.adapter else [])
         generate: Any = self._model.module.generate
         with device_faults(), torch.inference_mode():
             answer = generate(

@@ -163,6 +163,7 @@ class Request:
     sampling: SamplingParameters
     constraint: Constraint | None = None  # of this request alone: it is changed as tokens come
     cache_salt: str = ""  # only requests of the same salt share cached prefixes
+    adapter: str = ""  # name of the adapter to generate with; empty for the base alone
 
     def __post_init__(self) -> None:
         """Refuse what names nothing or asks nothing."""

@@ -27,6 +27,7 @@ from model_server.attention import (
 )
 from model_server.batch import Batch, BatchItem, Drawn, Failed
 from model_server.device_faults import device_faults
+from model_server.lora import segments_of
 from model_server.model import LoadedModel
 from model_server.request import require
 from model_server.sampling import sample
@@ -76,6 +77,11 @@ class NativeRunner:
         return self._model.eos_token_ids
 
     @property
+    def adapters(self) -> frozenset[str]:
+        """Names of the adapters beside the weights."""
+        return self._model.adapters.names if self._model.adapters else frozenset()
+
+    @property
     def sliding_window(self) -> int | None:
         """Number of newest positions that a token attends to."""
         return self._model.sliding_window
@@ -102,8 +108,12 @@ class NativeRunner:
             return self._step(batch)
 
     def _step(self, batch: Batch) -> list[Drawn | Failed]:
-        # Tokens that decode come first, whatever the order in the batch.
-        items = sorted(batch.items, key=lambda item: len(item.token_ids) > 1)
+        # Tokens that decode come first, and those of one adapter beside each other, whatever the
+        # order in the batch.
+        items = sorted(batch.items, key=lambda item: (len(item.token_ids) > 1, item.adapter))
+        if self._model.adapters:
+            runs = [(item.adapter, len(item.token_ids)) for item in items]
+            self._model.adapters.choose(segments_of(runs))
         device = self._model.device
         positions = _tensor([p for item in items for p in range(item.start, item.end)], device)
         tokens = _tensor([token for item in items for token in item.token_ids], device)

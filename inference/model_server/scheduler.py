@@ -32,6 +32,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model_server.batch import Batch, BatchItem, Drawn, Failed
+from model_server.engine_state import AdapterUse
 from model_server.kv import BlockPool, most_blocks
 from model_server.request import FinishReason, Request, RequestTooLong, TokenOutput, require
 from model_server.sequence import RunningSequence
@@ -101,6 +102,13 @@ class Scheduler:
     def waiting(self) -> int:
         """Number of requests that wait, preempted ones included."""
         return len(self._waiting)
+
+    def adapters(self) -> AdapterUse:
+        """Name the adapters of those that run and of those that wait."""
+        return AdapterUse(
+            running=frozenset(s.request.adapter for s in self._running) - {""},
+            waiting=frozenset(s.request.adapter for s in self._waiting) - {""},
+        )
 
     def add(self, request: Request) -> None:
         """

@@ -38,7 +38,11 @@ class RunningSequence:
         self.table = BlockTable(
             self.pool, block_size=self.block_size, sliding_window=self.sliding_window
         )
-        self._keys = PrefixKeys(salt=self.request.cache_salt, block_size=self.block_size)
+        self._keys = PrefixKeys(
+            salt=self.request.cache_salt,
+            adapter=self.request.adapter,
+            block_size=self.block_size,
+        )
 
     @property
     def length(self) -> int:
@@ -112,6 +116,7 @@ class RunningSequence:
             samples=end == self.length,
             sampling=self.request.sampling,
             history=self.history,
+            adapter=self.request.adapter,
         )
 
     def append(

@@ -229,4 +229,6 @@ class Service:
             prefix_tokens_found=now.prefix_tokens_found,
             block_size=self.loaded.engine.block_size,
             block_count=now.kv_blocks_total,
+            adapters_running=tuple(sorted(now.adapters.running)),
+            adapters_waiting=tuple(sorted(now.adapters.waiting)),
         )

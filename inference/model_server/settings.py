@@ -8,6 +8,8 @@ socket.
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_server.adapter_choice import AdapterChoice
+
 HOST = "0.0.0.0"  # noqa: S104 - a server in a pod is reached by the pod's address
 PORT = 5000
 MAX_SEQUENCES = 32
@@ -30,6 +32,8 @@ class Settings:
         model: Folder in the hub's layout.
         preset: Name of the preset in the catalog, where there is one.
         served_model_names: Names given by flags; they replace the preset's.
+        adapters: LoRA adapters, at most ten.
+        merge_adapters: Whether all of them are merged into the weights, for every request.
         host: Address to listen on.
         port: TCP port; 0 takes a free one.
         probe_port: TCP port for probes alone, on a loop of its own; None for none.
@@ -51,6 +55,8 @@ class Settings:
     model: Path
     preset: str | None = None
     served_model_names: tuple[str, ...] = ()
+    adapters: tuple[AdapterChoice, ...] = ()
+    merge_adapters: bool = False
     host: str = HOST
     port: int = PORT
     probe_port: int | None = None

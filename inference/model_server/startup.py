@@ -15,9 +15,11 @@ from model_presets.catalog import UnknownPreset, load_catalog
 from model_presets.lock import LOCK_NAME, WrongWeights, read_lock, verify
 from model_presets.preset import InvalidPreset, Preset
 
+from model_server.adapter_config import BadAdapter
+from model_server.adapter_files import AdapterCheckpoint, ServedBase, read_adapters
 from model_server.checkpoint import BadCheckpoint, read_checkpoint
 from model_server.lean_import import lean_transformers
-from model_server.lifecycle import Lifecycle, ModelIdentity, Phase
+from model_server.lifecycle import AdapterIdentity, Lifecycle, ModelIdentity, Phase
 from model_server.model_names import ModelNames
 from model_server.request import InvalidRequest
 from model_server.service import ServedModel
@@ -40,10 +42,19 @@ def find_preset(settings: Settings) -> Preset | None:
 
 
 def names_of(settings: Settings, preset: Preset | None) -> ModelNames:
-    """Return the names to serve under: those given, else the preset's, else the folder's."""
-    if settings.served_model_names:
-        return ModelNames.of(settings.served_model_names)
-    return ModelNames.of(preset.names if preset else [settings.model.resolve().name or "model"])
+    """
+    Return the names to serve under: those given, else the preset's, else the folder's.
+
+    Raises:
+        BadStart: If an adapter has a name of the base.
+    """
+    folder = settings.model.resolve().name or "model"
+    names = settings.served_model_names or (preset.names if preset else (folder,))
+    adapters = () if settings.merge_adapters else (choice.name for choice in settings.adapters)
+    try:
+        return ModelNames.of(names, adapters)
+    except ValueError as error:
+        raise BadStart(f"--adapter: {error}") from None
 
 
 def identity_of(names: ModelNames, preset: Preset | None) -> ModelIdentity:
@@ -59,7 +70,10 @@ def load(settings: Settings, preset: Preset | None, lifecycle: Lifecycle) -> Ser
         BadStart: with the file or flag at fault and what helps.
     """
     try:
-        total = read_checkpoint(settings.model).total_bytes
+        checkpoint = read_checkpoint(settings.model)
+        base = base_of(settings.model, preset)
+        adapters = read_adapters(settings.adapters, checkpoint, base)
+        total = checkpoint.total_bytes + sum(adapter.total_bytes for adapter in adapters)
         lifecycle.loaded(0, total)
         with ThreadPoolExecutor(1) as pool:
             attesting = pool.submit(attest, settings.model, preset)
@@ -68,15 +82,42 @@ def load(settings: Settings, preset: Preset | None, lifecycle: Lifecycle) -> Ser
 
             lifecycle.enter(Phase.LOADING)
             revision, digest = attesting.result()
+        identities = tuple(_identity(adapter, settings) for adapter in adapters)
         name = lifecycle.now().model.name
-        lifecycle.identify(ModelIdentity(name=name, revision=revision, digest=digest))
-        return assemble(settings, preset, lifecycle)
-    except (BadCheckpoint, WrongWeights, InvalidPreset) as error:
+        lifecycle.identify(
+            ModelIdentity(name=name, revision=revision, digest=digest, adapters=identities)
+        )
+        return assemble(settings, preset, lifecycle, adapters)
+    except (BadCheckpoint, WrongWeights, InvalidPreset, BadAdapter) as error:
         raise BadStart(str(error)) from error
     except InvalidRequest as error:
         raise BadStart(f"--{error.field.replace('_', '-')}: {error.reason}") from error
     except OSError as error:
         raise BadStart(f"{settings.model}: {error}") from error
+
+
+def base_of(directory: Path, preset: Preset | None) -> ServedBase:
+    """
+    Say what adapters must have been trained on, as far as it is known.
+
+    Raises:
+        WrongWeights: If the folder has a lock file that is none.
+    """
+    if preset is not None:
+        return ServedBase(names=preset.names, revision=preset.revision)
+    if not (directory / LOCK_NAME).exists():
+        return ServedBase()
+    lock = read_lock(directory)
+    return ServedBase(names=(lock.repo,), revision=lock.revision)
+
+
+def _identity(adapter: AdapterCheckpoint, settings: Settings) -> AdapterIdentity:
+    return AdapterIdentity(
+        name=adapter.name,
+        digest=adapter.digest(),
+        strength=adapter.strength,
+        is_merged=settings.merge_adapters,
+    )
 
 
 def attest(directory: Path, preset: Preset | None) -> tuple[str | None, str | None]:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from model_server import errors
 from model_server.bodies import read_body
-from model_server.encoding import check_model, encode_messages, encode_text
+from model_server.encoding import adapter_asked, encode_messages, encode_text
 from model_server.protocol import Message, parse
 from model_server.service import Service
 from model_server.strict_body import Strict, only
@@ -47,7 +47,7 @@ def add_texts(app: FastAPI, service: Service) -> None:
     async def tokenize(request: Request) -> Response:
         model = service.ready_model()
         asked = parse(TokenizeRequest, await read_body(request))
-        check_model(service.names, asked.model)
+        adapter_asked(service.names, asked.model)
         if (asked.prompt is None) == (asked.messages is None):
             message = "prompt: give either a prompt or messages"
             raise errors.invalid_value("prompt", message)
@@ -63,7 +63,7 @@ def add_texts(app: FastAPI, service: Service) -> None:
     async def detokenize(request: Request) -> Response:
         model = service.ready_model()
         asked = parse(DetokenizeRequest, await read_body(request))
-        check_model(service.names, asked.model)
+        adapter_asked(service.names, asked.model)
         longest, known = model.engine.longest_request, model.engine.vocabulary_size
         if len(asked.tokens) > longest:
             raise errors.prompt_exceeds(param="tokens", limit=longest, at_least=len(asked.tokens))

@@ -2,9 +2,9 @@
 A runner without a model: the next token is the last one plus one.
 
 It keeps a cache all the same: where a real one keeps keys and values, which depend on all tokens up
-to theirs, it keeps a hash of those. Every step checks the whole window of every sequence: a
-scheduler that gives a block to two sequences, forgets a position, reuses a block too early or takes
-a cached prefix for another is found out at once.
+to theirs, it keeps a hash of those and of the adapter. Every step checks the whole window of every
+sequence: a scheduler that gives a block to two sequences, forgets a position, reuses a block too
+early or takes a cached prefix for another is found out at once.
 """
 
 import threading
@@ -39,6 +39,7 @@ class FakeRunner:
         self.block_size = block_size
         self.block_count = block_count
         self.sliding_window = sliding_window
+        self.adapters: frozenset[str] = frozenset()
         self.eos_token_ids = eos_token_ids
         self.on_step: Callable[[Batch], None] = _do_nothing
         self.batches: list[Batch] = []
@@ -79,7 +80,7 @@ class FakeRunner:
 
 
 def _content(item: BatchItem, position: int) -> int:
-    return hash(tuple(item.history.tokens[: position + 1]))
+    return hash((item.adapter, *item.history.tokens[: position + 1]))
 
 
 def _do_nothing(_batch: Batch) -> None:
