@@ -9,7 +9,7 @@ from tests.cluster import ControlPlane
 from tests.world import World, workspaces
 from tests.world.api import Api, ApiError, Manifest
 from tests.world.cloud import NO_CAPACITY_MESSAGE
-from tests.world.operator_process import NAMESPACE, Operator
+from tests.world.operator_process import Operator
 
 pytestmark = [
     pytest.mark.apiserver,
@@ -57,19 +57,19 @@ async def refused(api: Api, team: str, workspace: Manifest) -> str | None:
 async def test_a_preset_that_left_the_catalog_is_named_with_its_nearest_neighbours(
     operator: Operator, world: World, team: str, populated: ControlPlane
 ) -> None:
-    """The policy refuses such a name; where it cannot know the catalog, a condition explains it."""
+    """The policy refuses such a name; where that is switched off, a condition explains it."""
     _ = operator
-    names = ("configmap", "atelier-preset-names", "-n", NAMESPACE)
-    held = populated.read("get", *names)
-    populated.kubectl("delete", *names)
+    binding = ("validatingadmissionpolicybinding", "atelier-presets")
+    held = populated.read("get", *binding)
+    populated.kubectl("delete", *binding)
     unknown = workspaces.workspace(team, preset="mistral-7b-instruckt")
     try:
         while (refusal := await refused(world.api, team, unknown)) is not None:
             assert "did you mean mistral-7b-instruct" in refusal
     finally:
-        kept = ("apiVersion", "kind", "data")
-        metadata = {each: held["metadata"][each] for each in ("name", "namespace", "labels")}
-        populated.apply({each: held[each] for each in kept} | {"metadata": metadata})
+        metadata = {each: held["metadata"][each] for each in ("name", "labels")}
+        kept = {each: held[each] for each in ("apiVersion", "kind", "spec")}
+        populated.apply({**kept, "metadata": metadata})
     posted = time.monotonic()
     found = await workspaces.with_reason(world.api, team, "mistral", "UnknownPreset")
     assert time.monotonic() - posted < 10, "nothing is waited for"

@@ -128,9 +128,9 @@ JUDGED: dict[str, Judged] = {
     "preset that cannot be tuned": Judged(
         policy="presets",
         field="tuning.preset.name",
-        bad=merged(TUNING, {"tuning": {"preset": {"name": "tiny-mistral"}}}),
+        bad=merged(TUNING, {"tuning": {"preset": {"name": "mixtral-8x7b"}}}),
         good=merged(TUNING, {"tuning": {"preset": {"name": "Mistral-7B"}}}),
-        says='"tiny-mistral" cannot be tuned',
+        says='"mixtral-8x7b" cannot be tuned',
     ),
     "instance type for nodes of one's own": Judged(
         policy="nodes-byo",

@@ -5,8 +5,10 @@ A CustomResourceDefinition sees neither annotations, nor the catalog, nor who br
 API server evaluates these policies itself, so there is no webhook that could be away. Only what a
 request writes is judged, never what was there before: an old Workspace can always be let go.
 
-Invariant: nothing here asks for another object to exist but the list of presets, and without that
-everything passes; what depends on the cluster is a condition.
+Invariant: nothing here asks for another object to exist; what depends on the cluster is a
+condition. The list of presets is therefore a part of the policy, and not its parameter: the API
+server stops watching a ConfigMap for good when the last binding that names it goes
+(docs/adr/0008).
 """
 
 from typing import Any
@@ -32,7 +34,11 @@ def _asked(kind: str) -> str:
 
 
 def _presets() -> Policy:
-    """Give the policy that knows the catalog, from the ConfigMap that is its parameter."""
+    """
+    Give the policy that knows the catalog; the chart's template puts the variables before these.
+
+    They are `names`, `known` and `tunable`, lists of the catalog and of the chart's own presets.
+    """
     near = _SHARES.format(n="n")
     nearest = _SHARES.format(n="variables.shared[0]")
     hint = (
@@ -48,9 +54,6 @@ def _presets() -> Policy:
             "asked": "variables.kind == 'inference' ? object.inference.preset.name "
             ": variables.kind == 'tuning' ? object.tuning.preset.name : ''",
             "wanted": "variables.asked.trim().lowerAscii()",
-            "names": "params.data['names'].trim().split('\\n')",
-            "known": "params.data['known'].trim().split('\\n')",
-            "tunable": "params.data['tunable'].trim().split('\\n')",
             "shared": f"[{_LENGTHS}].filter(n, n <= size(variables.wanted) "
             f"&& variables.names.exists(name, {near}))",
             "nearest": "size(variables.shared) == 0 ? [] "
@@ -133,7 +136,7 @@ def preset_names(catalog: Catalog) -> dict[str, list[str]]:
 
 
 def render() -> str:
-    """Give the file that the chart's template turns into policies and their parameter."""
+    """Give the file that the chart's template turns into policies."""
     policies: dict[str, Any] = {
         name: {
             "action": "Deny" if policy.denies else "Warn",
