@@ -10,6 +10,8 @@ Must not import kopf or the cluster.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from workspace_operator.snapshot import Manifest
@@ -18,11 +20,26 @@ from workspace_operator.snapshot.reading import section, text
 MOST_REMEMBERED = 4_096
 
 
+Name = tuple[str, str, str]
+
+
 @dataclass(slots=True)
 class Echoes:
     """Remember which version of which object was made by our last write to it."""
 
     _written: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    _held: dict[Name, list[tuple[Manifest, Callable[[], None]]]] = field(default_factory=dict)
+
+    @contextmanager
+    def writing(self, manifest: Manifest) -> Iterator[None]:
+        """Hold what is heard of an object while a write to it is under way."""
+        name = _name(manifest)
+        self._held.setdefault(name, [])
+        try:
+            yield
+        finally:
+            for heard, act in self._held.pop(name, ()):
+                self.unless_ours(heard, act)
 
     def wrote(self, answer: Manifest) -> None:
         """Note the object that the API server returned for a write."""
@@ -33,10 +50,23 @@ class Echoes:
             while len(self._written) > MOST_REMEMBERED:
                 self._written.popitem(last=False)
 
+    def unless_ours(self, seen: Manifest, act: Callable[[], None]) -> None:
+        """Act on an object that was seen, now or after the write under way, if it is news."""
+        held = self._held.get(_name(seen))
+        if held is not None:
+            held.append((seen, act))
+        elif not self.is_ours(seen):
+            act()
+
     def is_ours(self, seen: Manifest) -> bool:
         """Tell whether an object looks exactly as our last write left it."""
         uid, version = _version(seen)
         return bool(version) and self._written.get(uid) == version
+
+
+def _name(manifest: Manifest) -> Name:
+    metadata = section(manifest, "metadata")
+    return text(manifest.get("kind")), text(metadata.get("namespace")), text(metadata.get("name"))
 
 
 def _version(manifest: Manifest) -> tuple[str, str]:

@@ -41,6 +41,7 @@ class Metrics:
     list_age_seconds: Gauge = field(init=False)
     phase_seconds: Histogram = field(init=False)
     _phases: dict[Hashable, str] = field(default_factory=dict)
+    _tally: Tally[str] = field(default_factory=Tally)
     _startups: dict[Hashable, frozenset[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -112,15 +113,21 @@ class Metrics:
 
     def show_phase(self, key: Hashable, phase: str | None) -> None:
         """Move a Workspace to the phase that it is in; None forgets it."""
+        before = self._phases.pop(key, None)
         if phase is None:
-            self._phases.pop(key, None)
             self._startups.pop(key, None)
         else:
             self._phases[key] = phase
-        tally = Tally(self._phases.values())
-        self.workspaces.clear()
-        for name, number in tally.items():
-            self.workspaces.labels(phase=name).set(number)
+        if before == phase:
+            return
+        if phase is not None:
+            self._tally[phase] += 1
+            self.workspaces.labels(phase=phase).set(self._tally[phase])
+        if before is not None:
+            self._tally[before] -= 1
+            self.workspaces.labels(phase=before).set(self._tally[before])
+            if not self._tally[before]:
+                self.workspaces.remove(before)
 
     def show_claims(self, steps: Iterable[str], orphans: int) -> None:
         """Show what the last sweep found: the step of each claim, and how many have no owner."""

@@ -14,11 +14,10 @@ pass that finds nothing to change writes nothing. The finalizer stands before th
 since no owner reference can hold a cluster-scoped object, and it goes after the last.
 """
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from model_presets.catalog import Catalog, UnknownPreset
@@ -27,15 +26,13 @@ from model_presets.preset import Preset
 from workspace_operator.api import FINALIZER, InvalidSpec, Workspace, WorkspaceStatus, parse
 from workspace_operator.api.parse import parse_status
 from workspace_operator.changes import (
-    Changes,
     changes,
     deletion_changes,
-    live_object,
     may_release,
     waits_for_consent,
 )
-from workspace_operator.cluster import Cluster, Conflict, Forbidden, Gone, Invalid, Manifest
-from workspace_operator.cluster.kinds import KINDS, NODE_CLAIM, WORKSPACE
+from workspace_operator.cluster import Cluster, Conflict, Gone, Manifest
+from workspace_operator.cluster.kinds import NODE_CLAIM, WORKSPACE
 from workspace_operator.metrics import Metrics
 from workspace_operator.objects import desired_objects, rollout
 from workspace_operator.objects.metadata import Identity
@@ -52,11 +49,11 @@ from workspace_operator.plan import (
 )
 from workspace_operator.reporter import Reporter
 from workspace_operator.settings import NodeProvisioner, Settings
-from workspace_operator.settled import Settled
 from workspace_operator.snapshot import Snapshot
 from workspace_operator.status import Outcome, report, report_invalid, requeue_after_seconds
 from workspace_operator.template_trial import TemplateTrial
 from workspace_operator.wake import Key, Newborns, owner_uid
+from workspace_operator.writer import Writer, finalizers
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +61,6 @@ logger = logging.getLogger(__name__)
 DELETION_POLL_SECONDS = 5.0
 # The first pass only asks for machines; the next comes with the cloud's answer, or then.
 FIRST_LOOK_SECONDS = 1.0
-
-Refusal = Forbidden | Gone | Invalid
 
 
 def utc_now() -> datetime:
@@ -81,11 +76,11 @@ class Reconciler:
     catalog: Catalog
     settings: Settings
     observer: Observer
+    writer: Writer
     trial: TemplateTrial
     reporter: Reporter
     metrics: Metrics
-    newborns: Newborns
-    settled: Settled = field(default_factory=Settled)
+    newborns: Newborns = field(default_factory=Newborns)
     clock: Callable[[], datetime] = utc_now
 
     async def __call__(self, key: Key) -> float | None:
@@ -156,7 +151,7 @@ class Reconciler:
             if at_once:
                 wanted = tuple(each for each in wanted if each["kind"] == NODE_CLAIM.kind)
             todo = changes(workspace, outcome, wanted, snapshot, now)
-            refusal = await self._write(body, todo, snapshot)
+            refusal = await self.writer.write(body, todo, snapshot)
         fault = refusal.message if refusal else ""
         status = report(workspace, outcome, snapshot, now, fault=fault, rollout=record)
         self.reporter.note(key, body, status)
@@ -177,50 +172,6 @@ class Reconciler:
         except (PlanError, UnknownPreset) as problem:
             return problem
 
-    async def _write(self, body: Manifest, todo: Changes, snapshot: Snapshot) -> Refusal | None:
-        """
-        Write what differs, in order, and stop at the first refusal.
-
-        Returns:
-            The refusal, for the status to show; None where everything was written.
-
-        Raises:
-            ClusterError: The API server is out of reach or somebody else wrote: try again soon.
-
-        """
-        todo = self._unsettled(todo, snapshot)
-        try:
-            if todo and FINALIZER not in _finalizers(body):
-                held = await self.cluster.set_finalizers(body, (*_finalizers(body), FINALIZER))
-                body["metadata"] = held["metadata"]
-            for manifest in todo.apply:
-                answer = await self._put(manifest)
-                if answer is not None:
-                    self.settled.note(live_object(manifest, snapshot), manifest, answer)
-            for gone in todo.delete:
-                kind = KINDS[gone.api_version, gone.kind]
-                await self.cluster.delete(kind, gone.name, gone.namespace, gone.uid)
-        except (Forbidden, Gone, Invalid) as refusal:
-            return refusal
-        return None
-
-    def _unsettled(self, todo: Changes, snapshot: Snapshot) -> Changes:
-        """Leave out what is known to change nothing."""
-        apply = tuple(
-            manifest
-            for manifest in todo.apply
-            if not self.settled.is_settled(live_object(manifest, snapshot), manifest)
-        )
-        return replace(todo, apply=apply)
-
-    async def _put(self, manifest: Manifest) -> Manifest | None:
-        """Write an object; a claim is only ever made, since nothing of it may change later."""
-        if manifest["kind"] != NODE_CLAIM.kind:
-            return await self.cluster.apply(manifest)
-        with contextlib.suppress(Conflict):  # it is there: the next pass reads it
-            return await self.cluster.create(manifest)
-        return None
-
     def _explain(self, key: Key, body: Manifest, problem: InvalidSpec) -> None:
         """Tell what is wrong with the manifest; what runs is left alone until it is corrected."""
         before = self._told(key, body)
@@ -231,14 +182,14 @@ class Reconciler:
     async def _let_go(self, key: Key, body: Manifest) -> float | None:
         """Delete what the Workspace has, and release it when its machines are gone."""
         owner = _identity(body)
-        if FINALIZER not in _finalizers(body):
+        if FINALIZER not in finalizers(body):
             return None
         snapshot = await self.observer.observe(owner, self._told(key, body), None)
-        refusal = await self._write(body, deletion_changes(owner, snapshot), snapshot)
+        refusal = await self.writer.write(body, deletion_changes(owner, snapshot), snapshot)
         if refusal is not None:
             raise refusal
         if may_release(owner, snapshot):
-            others = tuple(each for each in _finalizers(body) if each != FINALIZER)
+            others = tuple(each for each in finalizers(body) if each != FINALIZER)
             await self.cluster.set_finalizers(body, others)
             self.reporter.forget(key)
             return None
@@ -277,10 +228,6 @@ class Reconciler:
 def _identity(body: Manifest) -> Identity:
     metadata = body["metadata"]
     return Identity(name=metadata["name"], namespace=metadata["namespace"], uid=metadata["uid"])
-
-
-def _finalizers(body: Manifest) -> tuple[str, ...]:
-    return tuple(body["metadata"].get("finalizers") or ())
 
 
 def _config(workspace: Workspace, config_map: Manifest | None, preset: Preset) -> InferenceConfig:

@@ -43,6 +43,7 @@ from workspace_operator.template_trial import TemplateTrial
 from workspace_operator.wake import Key, Newborns, Wake
 from workspace_operator.web import Health, serve
 from workspace_operator.work_queue import WorkQueue
+from workspace_operator.writer import Writer
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +128,11 @@ def _assemble(
     guard = lease.check if settings.leader_election else _always
     echoes, last_words, newborns = Echoes(), LastWords(), Newborns()
     cluster = ApiServer(
-        connection, guard=guard, count_write=metrics.count_write, on_written=echoes.wrote
+        connection,
+        guard=guard,
+        count_write=metrics.count_write,
+        writing=echoes.writing,
+        on_written=echoes.wrote,
     )
     probe = ModelProbe(interval_seconds=settings.probe_interval_seconds)
     reporter = Reporter(cluster=cluster, metrics=metrics, instance=settings.pod_name, clock=clock)
@@ -136,6 +141,7 @@ def _assemble(
         catalog=catalog,
         settings=settings,
         observer=Observer(cluster=cluster, settings=settings, probe=probe, last_words=last_words),
+        writer=Writer(cluster=cluster),
         trial=TemplateTrial(cluster=cluster, settings=settings),
         reporter=reporter,
         metrics=metrics,

@@ -10,7 +10,7 @@ Must not import kopf or the cluster.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -83,6 +83,35 @@ class Newborns:
 
 
 @dataclass(slots=True)
+class Selectors:
+    """Know which Workspaces could use a node, without a look at each of them."""
+
+    _labels: dict[Key, dict[str, str]] = field(default_factory=dict)
+    _by_first: dict[tuple[str, str], set[Key]] = field(default_factory=dict)
+
+    def keep(self, key: Key, labels: dict[str, str]) -> None:
+        """Remember what a Workspace asks of its nodes; nothing is asked by one that is gone."""
+        before = self._labels.pop(key, {})
+        if before:
+            first = min(before.items())
+            self._by_first[first].discard(key)
+            if not self._by_first[first]:
+                del self._by_first[first]
+        if labels:
+            self._labels[key] = labels
+            self._by_first.setdefault(min(labels.items()), set()).add(key)
+
+    def matching(self, labels: Mapping[str, str]) -> set[Key]:
+        """Return the Workspaces all of whose labels are among these."""
+        return {
+            key
+            for pair in labels.items()
+            for key in self._by_first.get(pair, ())
+            if self._labels[key].items() <= labels.items()
+        }
+
+
+@dataclass(slots=True)
 class Wake:
     """Remember just enough of the events to know whom the next one concerns."""
 
@@ -92,7 +121,7 @@ class Wake:
     newborns: Newborns = field(default_factory=Newborns)
     insist: Callable[[Key], None] | None = None
     _generations: dict[Key, int] = field(default_factory=dict)
-    _selectors: dict[Key, dict[str, str]] = field(default_factory=dict)
+    _selectors: Selectors = field(default_factory=Selectors)
     _nodes: dict[str, Node] = field(default_factory=dict)
     _claims: OrderedDict[str, Key] = field(default_factory=OrderedDict)
 
@@ -101,24 +130,31 @@ class Wake:
         key = key_of(body)
         for attempt in mappings(section(body, "status").get("nodeAttempts")):
             self._belongs_to(text(attempt.get("claim") or attempt.get("lastClaim")), key)
-        selector = section(body, "resource", "labelSelector")
-        self._selectors[key] = strings(selector.get("matchLabels"))
         self.newborns.see(key, body, deleted=deleted)
+        selector = section(body, "resource", "labelSelector")
+        self._selectors.keep(key, {} if deleted else strings(selector.get("matchLabels")))
         generation = integer(section(body, "metadata").get("generation"))
         before = self._generations.get(key, generation)
         self._generations[key] = generation
         if deleted:
-            del self._selectors[key], self._generations[key]
+            del self._generations[key]
         if self.insist is not None and generation != before:
             self.insist(key)  # its author has changed it, or wants it gone
-        elif deleted or not self.echoes.is_ours(body):
-            self.add(key)
+        else:
+            self._heard(body, key, deleted=deleted)
 
     def child_changed(self, body: Manifest, *, deleted: bool) -> None:
         """Look at the Workspace that the object belongs to."""
         owner = owner_of(body)
-        if owner is not None and (deleted or not self.echoes.is_ours(body)):
-            self.add(owner)
+        if owner is not None:
+            self._heard(body, owner, deleted=deleted)
+
+    def _heard(self, body: Manifest, key: Key, *, deleted: bool) -> None:
+        """Look at a key unless the object is as our own write has made it."""
+        if deleted:
+            self.add(key)
+        else:
+            self.echoes.unless_ours(body, lambda: self.add(key))
 
     def claim_changed(self, body: Manifest, *, deleted: bool) -> None:
         """Look at the Workspace of a NodeClaim, and keep what the claim says."""
@@ -158,11 +194,7 @@ class Wake:
             for node in looks
             if {WORKSPACE_LABEL, WORKSPACE_NAMESPACE_LABEL} <= node.labels.keys()
         }
-        return found | {
-            key
-            for key, labels in self._selectors.items()
-            if any(labels.items() <= node.labels.items() for node in looks)
-        }
+        return found.union(*(self._selectors.matching(node.labels) for node in looks))
 
 
 def _look(node: Node) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ creates. There is no admission: what is wrong is stored, as an object older than
 import builtins
 import copy
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from workspace_operator.cluster import Conflict, Gone, Invalid, Kind, Manifest
@@ -72,6 +73,11 @@ class MemoryCluster:
         held = self._held(manifest)
         held["metadata"]["finalizers"] = list(finalizers)
         return self._written(held)
+
+    async def set_managed_fields(
+        self, manifest: Manifest, _records: Sequence[Manifest]
+    ) -> Manifest:
+        return self._held(manifest)
 
     async def delete(self, kind: Kind, name: str, namespace: str | None, uid: str) -> None:
         place = (kind.kind, namespace if kind.namespaced else None, name)

@@ -19,7 +19,8 @@ from workspace_operator.reconcile import Reconciler
 from workspace_operator.reporter import Reporter
 from workspace_operator.settings import Probe, Settings
 from workspace_operator.template_trial import TemplateTrial
-from workspace_operator.wake import Key, Newborns
+from workspace_operator.wake import Key
+from workspace_operator.writer import Writer
 
 from tests.builders import CATALOG, at, condition
 from tests.builders.memory_cluster import MemoryCluster
@@ -54,7 +55,7 @@ class MemoryWorld:
                 probe=ModelProbe(interval_seconds=30),
                 last_words=LastWords(),
             ),
-            newborns=Newborns(),
+            writer=Writer(cluster=self.cluster),
             trial=TemplateTrial(cluster=self.cluster, settings=SETTINGS),
             reporter=Reporter(
                 cluster=self.cluster, metrics=metrics, instance="test", clock=self.now

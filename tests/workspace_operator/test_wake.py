@@ -233,3 +233,42 @@ def test_whoever_changes_the_spec_is_heard_even_if_the_key_is_held() -> None:
         changed["metadata"]["generation"] = generation
         wake.workspace_changed(changed, deleted=False)
     assert (woken, insisted) == ([MISTRAL, MISTRAL], [MISTRAL])
+
+
+def test_an_echo_that_is_faster_than_the_answer_wakes_nobody() -> None:
+    woken: list[Key] = []
+    wake = Wake(woken.append)
+    ours: dict[str, Any] = {
+        "kind": "Service",
+        "metadata": {"name": "mistral", "namespace": "team"},
+    }
+
+    def seen(version: str) -> dict[str, Any]:
+        metadata = {**ours["metadata"], "labels": OURS, "uid": "u1", "resourceVersion": version}
+        return {"kind": "Service", "metadata": metadata}
+
+    heard, theirs = seen("7"), seen("8")
+    with wake.echoes.writing(ours):
+        wake.child_changed(heard, deleted=False)
+        wake.echoes.wrote(heard)
+    assert woken == []
+    with wake.echoes.writing(ours):
+        wake.child_changed(theirs, deleted=False)
+        assert woken == [], "nobody knows yet whose it is"
+    assert woken == [MISTRAL], "the write failed, so it is somebody else's"
+
+
+def test_of_many_workspaces_only_those_are_woken_whose_labels_a_node_has() -> None:
+    woken: list[Key] = []
+    wake = Wake(woken.append)
+    for name in ("mistral", "other"):
+        wake.workspace_changed(workspace(name, apps=name, zone="a"), deleted=False)
+    wake.workspace_changed(workspace("anything"), deleted=False)
+    woken.clear()
+    wake.node_changed(node(apps="mistral", zone="a", more="b"), deleted=False)
+    wake.node_changed(node("n2", apps="mistral", zone="b"), deleted=False)
+    assert woken == [MISTRAL]
+    wake.workspace_changed(workspace(apps="mistral", zone="a"), deleted=True)
+    woken.clear()
+    wake.node_changed(node("n3", apps="mistral", zone="a"), deleted=False)
+    assert woken == []

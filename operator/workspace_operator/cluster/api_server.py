@@ -6,13 +6,14 @@ for status. Deletions carry the uid, status and finalizers are tied to the life 
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from workspace_operator.cluster.connection import Connection, Request
 from workspace_operator.cluster.errors import Gone
 from workspace_operator.cluster.kinds import Kind, Manifest, kind_of, path_of
+from workspace_operator.cluster.ownership import FIELD_MANAGER
 
-FIELD_MANAGER = "atelier"
 STATUS_FIELD_MANAGER = "atelier-status"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -30,6 +31,7 @@ class ApiServer:
         *,
         guard: Callable[[], None],
         count_write: Callable[[str, str], None],
+        writing: Callable[[Manifest], AbstractContextManager[object]] = nullcontext,
         on_written: Callable[[Manifest], None] = lambda _answer: None,
     ) -> None:
         """
@@ -39,12 +41,14 @@ class ApiServer:
             connection: Open until this object is no longer used.
             guard: Called before each write; raises where this process may not write.
             count_write: Told the verb and the kind of each write.
+            writing: Entered for each write, with what is being written.
             on_written: Told the object as it is after each write.
 
         """
         self._connection = connection
         self._guard = guard
         self._count_write = count_write
+        self._writing = writing
         self._on_written = on_written
 
     async def find(self, kind: Kind, name: str, namespace: str | None = None) -> Manifest | None:
@@ -119,12 +123,20 @@ class ApiServer:
 
     async def set_finalizers(self, manifest: Manifest, finalizers: tuple[str, ...]) -> Manifest:
         """Replace the finalizers of an object as it was read."""
+        return await self._change_metadata(manifest, {"finalizers": list(finalizers)})
+
+    async def set_managed_fields(self, manifest: Manifest, records: Sequence[Manifest]) -> Manifest:
+        """Replace the records of who owns which field of an object as it was read."""
+        return await self._change_metadata(manifest, {"managedFields": [*records]})
+
+    async def _change_metadata(self, manifest: Manifest, change: Manifest) -> Manifest:
         metadata = manifest["metadata"]
         life = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-        patch = {"metadata": {**life, "finalizers": list(finalizers)}}
+        patch = {"metadata": {**life, **change}}
         query = {"fieldManager": FIELD_MANAGER}
         kind = kind_of(manifest)
-        return await self._write("PATCH", kind, path_of(manifest), patch, query, MERGE)
+        with self._writing(manifest):
+            return await self._write("PATCH", kind, path_of(manifest), patch, query, MERGE)
 
     async def delete(self, kind: Kind, name: str, namespace: str | None, uid: str) -> None:
         """Ask for the deletion of exactly this life of an object."""
@@ -149,10 +161,10 @@ class ApiServer:
     ) -> Manifest:
         self._guard()
         self._count_write(method.lower(), kind.kind)
-        answer = await self._connection.send(
-            Request(
-                method=method, path=path, query=query or {}, body=body, content_type=content_type
-            )
+        request = Request(
+            method=method, path=path, query=query or {}, body=body, content_type=content_type
         )
-        self._on_written(answer)
+        with self._writing(body):
+            answer = await self._connection.send(request)
+            self._on_written(answer)
         return answer

@@ -7,6 +7,7 @@ themselves; writes are sent once, because only the caller knows whether the worl
 Every write first asks the guard whether this process still holds the Lease.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from workspace_operator.cluster.kinds import Kind, Manifest
@@ -94,6 +95,16 @@ class Cluster(Protocol):
     async def set_finalizers(self, manifest: Manifest, finalizers: tuple[str, ...]) -> Manifest:
         """
         Replace the finalizers of an object as it was read.
+
+        Raises:
+            Conflict: Somebody wrote since; read again.
+            Gone: It does not exist any more.
+
+        """
+
+    async def set_managed_fields(self, manifest: Manifest, records: Sequence[Manifest]) -> Manifest:
+        """
+        Replace the records of who owns which field of an object as it was read.
 
         Raises:
             Conflict: Somebody wrote since; read again.
