@@ -1,5 +1,7 @@
 """Whenever a Workspace is deleted, nothing of it stays, and no machine above all."""
 
+import asyncio
+
 import pytest
 
 from tests.cluster import ControlPlane
@@ -16,7 +18,10 @@ pytestmark = [
 
 async def nothing_is_left(world: World, team: str, name: str) -> None:
     await workspaces.gone(world.api, workspaces.path(team, name))
-    assert await workspaces.claims(world.api, team, name) == []
+    # An API server that deletes a Workspace while its finalizer is being written may lose the
+    # finalizer; what was asked for in that moment goes a moment later.
+    while await workspaces.claims(world.api, team, name):  # noqa: ASYNC110 - remote
+        await asyncio.sleep(0.05)
     await workspaces.gone(world.api, workspaces.deployment_path(team, name))
     await workspaces.gone(world.api, workspaces.service_path(team, name))
 

@@ -27,15 +27,16 @@ class ApiError(RuntimeError):
 class Api:
     """One pool of connections to one API server."""
 
-    def __init__(self, plane: ControlPlane) -> None:
+    def __init__(self, plane: ControlPlane, *, connections: int = 0) -> None:
         self._plane = plane
+        self._connections = connections  # 0: as many as requests are under way
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         context = ssl.create_default_context(cafile=str(self._plane.certificate))
         self._session = aiohttp.ClientSession(
             base_url=self._plane.server,
-            connector=aiohttp.TCPConnector(ssl=context, limit=0),
+            connector=aiohttp.TCPConnector(ssl=context, limit=self._connections),
             headers={"Authorization": f"Bearer {self._plane.administrator_token()}"},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
         )

@@ -1,6 +1,9 @@
 """
 Implement the port on a real API server: every verb of the operator as one HTTP request.
 
+A list that need not be fresh comes from the API server's cache, yet never without what we have
+written ourselves: it asks for nothing older than our last write of that kind.
+
 Two field managers, so that neither apply takes the other's fields away: one for whole objects, one
 for status. Deletions carry the uid, status and finalizers are tied to the life that was read.
 """
@@ -10,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from workspace_operator.cluster.connection import Connection, Request
-from workspace_operator.cluster.errors import Gone
+from workspace_operator.cluster.errors import Gone, Unreachable
 from workspace_operator.cluster.kinds import Kind, Manifest, kind_of, path_of
 from workspace_operator.cluster.ownership import FIELD_MANAGER
 
@@ -50,6 +53,7 @@ class ApiServer:
         self._count_write = count_write
         self._writing = writing
         self._on_written = on_written
+        self._newest: dict[str, str] = {}
 
     async def find(self, kind: Kind, name: str, namespace: str | None = None) -> Manifest | None:
         """Return the object, or None where it does not exist."""
@@ -74,9 +78,10 @@ class ApiServer:
         following = ""
         while True:
             query = {"labelSelector": labels, "fieldSelector": fields, "continue": following}
-            query |= {"limit": PAGE} if fresh else {"resourceVersion": ANY_VERSION}
+            known = self._newest.get(kind.kind, ANY_VERSION)
+            query |= {"limit": PAGE} if fresh else {"resourceVersion": known}
             asked = {name: value for name, value in query.items() if value}
-            page = await self._connection.read(Request(method="GET", path=path, query=asked))
+            page = await self._page(Request(method="GET", path=path, query=asked), kind)
             found += (
                 {"apiVersion": kind.api_version, "kind": kind.kind, **item}
                 for item in page.get("items") or ()
@@ -84,6 +89,13 @@ class ApiServer:
             following = page.get("metadata", {}).get("continue", "")
             if not following:
                 return found
+
+    async def _page(self, request: Request, kind: Kind) -> Manifest:
+        try:
+            return await self._connection.read(request)
+        except Unreachable:
+            self._newest.pop(kind.kind, None)  # of a past that an API server has lost, perhaps
+            raise
 
     async def apply(self, manifest: Manifest) -> Manifest:
         """Write the fields that we own by server-side apply."""
@@ -167,4 +179,7 @@ class ApiServer:
         with self._writing(body):
             answer = await self._connection.send(request)
             self._on_written(answer)
+        version = answer.get("metadata", {}).get("resourceVersion", "")
+        if version.isdigit():
+            self._newest[kind.kind] = max(version, self._newest.get(kind.kind, "0"), key=int)
         return answer

@@ -31,8 +31,9 @@ class Cluster(Protocol):
         """
         Return the objects that the selectors pick, each with apiVersion and kind.
 
-        One that need not be `fresh` may come from the API server's cache and be behind: it is good
-        for finding names, and what is decided on must then be read by name.
+        One that need not be `fresh` may come from the API server's cache and be behind, though it
+        has what was written through this port: it is good for finding names, and what is decided
+        on must then be read by name.
 
         Raises:
             Gone: The cluster does not serve this kind.
