@@ -6,7 +6,7 @@ import pytest
 
 from tests.fault_table import Bench
 from tests.world import workspaces
-from tests.world.fault_proxy import Exchange
+from tests.world.oracles.quiet import concerns
 
 pytestmark = [
     pytest.mark.apiserver,
@@ -18,28 +18,27 @@ CHILDREN = ("deployments", "services", "networkpolicies")
 MOST_TOLD = 4  # launching, scheduling, ready, deleting; what follows closely is told as one
 
 
-def of(log: list[Exchange], namespace: str) -> list[str]:
-    """Name the requests that were about one namespace's Workspace, Lease and watches aside."""
+def about(bench: Bench, team: str, first: int) -> list[str]:
+    """Name the requests since then that were about one namespace's Workspace."""
+    claims = bench.history.claim_names(team)
+    asked = (each.asked for each in bench.proxy.log[first:] if each.asked.verb != "WATCH")
     return [
-        f"{each.asked.verb} {each.asked.plural}"
-        + ("/status" if each.asked.path.endswith("/status") else "")
-        for each in log
-        if namespace in (each.asked.path + each.asked.query + str(each.asked.body.get("metadata")))
-        and each.asked.verb != "WATCH"
+        f"{each.verb} {each.plural}" + ("/status" if each.path.endswith("/status") else "")
+        for each in asked
+        if concerns(each, team, claims)
     ]
 
 
 async def test_a_life_of_a_workspace_costs_so_many_writes_and_no_more(bench: Bench) -> None:
     bench.run_by(1.0)
-    await bench.operator.leads()
     team = bench.plane.create_namespace()
     first = len(bench.proxy.log)
     await bench.world.api.create(workspaces.path(team), workspaces.workspace(team))
     await workspaces.in_phase(bench.world.api, team, "mistral", "Ready")
-    risen = of(bench.proxy.log[first:], team)
+    risen = about(bench, team, first)
     await bench.world.api.delete(workspaces.path(team, "mistral"))
     await workspaces.gone(bench.world.api, workspaces.path(team, "mistral"))
-    life = Counter(of(bench.proxy.log[first:], team))
+    life = Counter(about(bench, team, first))
 
     assert risen[:2] == ["PATCH workspaces", "POST nodeclaims"], "the machine first, unread"
     assert "LIST pods" not in risen[: risen.index("POST deployments")], "nobody could be there"
