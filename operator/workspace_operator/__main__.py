@@ -14,10 +14,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from model_presets.catalog import load_catalog
+from model_presets.catalog import Catalog, load_catalog
 from model_presets.preset import InvalidPreset
 
 from workspace_operator import logs
+from workspace_operator.claim_definition import StartOver
 from workspace_operator.cluster.connection import NoCredentials
 from workspace_operator.lease import LeaseLost
 from workspace_operator.run import BadStart, run
@@ -48,12 +49,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.configure(settings.log_level)
     logger.info("starting", extra={"version": settings.version, "pod": settings.pod_name})
     try:
-        asyncio.run(run(settings, catalog))
+        while _again(settings, catalog):
+            pass
     except (BadStart, LeaseLost, NoCredentials) as error:
         return _refuse(1, str(error))
     except OSError as error:
         return _refuse(1, f"cannot listen: {error}; see ATELIER_METRICS_PORT, ATELIER_HEALTH_PORT")
     return 0
+
+
+def _again(settings: Settings, catalog: Catalog) -> bool:
+    """Run until told to stop, and say whether to start over with what the cluster has now."""
+    try:
+        asyncio.run(run(settings, catalog))
+    except StartOver as news:
+        logger.info("starting over", extra={"why": str(news)})
+        return True
+    return False
 
 
 def _refuse(code: int, sentence: str) -> int:

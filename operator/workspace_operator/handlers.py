@@ -11,12 +11,14 @@ from typing import Any, Protocol, cast
 
 import kopf
 
+from workspace_operator.claim_definition import CLAIM_DEFINITION
 from workspace_operator.objects.metadata import WORKSPACE_LABEL
 from workspace_operator.settings import NodeProvisioner
 from workspace_operator.wake import Wake
 
 DELETED = "DELETED"
 ABOUT_CLAIMS = "involvedObject.kind=NodeClaim,type=Warning"  # a field selector
+_DEFINITIONS = ("apiextensions.k8s.io", "v1", "customresourcedefinitions")
 OURS = WORKSPACE_LABEL  # a label selector: objects that carry the label at all
 
 
@@ -54,8 +56,17 @@ def watches(
     wake: Wake,
     credentials: Callable[[], Awaitable[Credentials]],
     provisioner: NodeProvisioner,
+    on_definition: Callable[[dict[str, Any]], None] | None = None,
 ) -> kopf.OperatorRegistry:
-    """Return the handlers, bound to the one who wants to be woken."""
+    """
+    Return the handlers, bound to the one who wants to be woken.
+
+    Args:
+        wake: Who is told.
+        credentials: What the requests of the watches use.
+        provisioner: Whether there are NodeClaims to watch.
+        on_definition: Who is shown the definition of NodeClaims, if anybody may see it.
+    """
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -79,6 +90,8 @@ def watches(
 
     if provisioner is NodeProvisioner.KARPENTER:
         _watch_claims(registry, wake)
+    if on_definition is not None:
+        _watch_definition(registry, on_definition)
     return registry
 
 
@@ -91,6 +104,15 @@ def _watch_claims(registry: kopf.OperatorRegistry, wake: Wake) -> None:
     async def spoken_of(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - kopf's arguments
         if event["type"] != DELETED:
             wake.claim_spoken_of(_object(event))
+
+
+def _watch_definition(
+    registry: kopf.OperatorRegistry, on_definition: Callable[[dict[str, Any]], None]
+) -> None:
+    @kopf.on.event(*_DEFINITIONS, registry=registry)
+    async def definition(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - kopf's arguments
+        if event["type"] != DELETED:
+            on_definition(_object(event))
 
 
 def _object(event: kopf.RawEvent) -> dict[str, Any]:
@@ -149,4 +171,5 @@ def watching(provisioner: NodeProvisioner) -> kopf.OperatorSettings:
     if provisioner is NodeProvisioner.KARPENTER:
         selectors["", "v1", "nodes"] = OURS
         settings.watching.field_selectors["", "v1", "events"] = ABOUT_CLAIMS
+    settings.watching.field_selectors[_DEFINITIONS] = f"metadata.name={CLAIM_DEFINITION}"
     return settings

@@ -81,7 +81,8 @@ class Observer:
         if workspace is not None and deployment is not None:
             pods, answers = await self._pods_and_answers(owner, workspace)
         return Snapshot.parse(
-            node_claims=claims,
+            node_claims=claims or (),
+            claims_served=claims is not None,
             nodes=nodes,
             deployment=deployment,
             service=service,
@@ -138,18 +139,19 @@ class Observer:
 
     async def _claims_and_nodes(
         self, owner: Identity, status: WorkspaceStatus, workspace: Workspace | None
-    ) -> tuple[list[Manifest], list[Manifest]]:
+    ) -> tuple[list[Manifest] | None, list[Manifest]]:
+        """Find claims and nodes; no claims at all where the cluster does not serve the kind."""
         if workspace is not None and self.settings.node_provisioner is NodeProvisioner.BYO:
             return [], await self.cluster.list(NODE, labels=label_selector(workspace))
         claims = await self._claims(owner, status, leaving=workspace is None)
-        if workspace is None:
+        if workspace is None or claims is None:
             return claims, []
         names = {NodeClaim.parse(claim).node_name for claim in claims} - {""}
         return claims, await self._find_all(NODE, names)
 
     async def _claims(
         self, owner: Identity, status: WorkspaceStatus, *, leaving: bool
-    ) -> list[Manifest]:
+    ) -> list[Manifest] | None:
         """
         Find claims by label, and by the names that status remembers, labels or not.
 
@@ -163,7 +165,7 @@ class Observer:
         try:
             listed = await self.cluster.list(NODE_CLAIM, labels=labels, fresh=leaving)
         except Gone:
-            return []
+            return None
         names = {text(section(claim, "metadata").get("name")) for claim in listed}
         if leaving:
             return [*listed, *await self._find_all(NODE_CLAIM, _remembered(status) - names)]

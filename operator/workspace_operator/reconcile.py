@@ -152,6 +152,8 @@ class Reconciler:
                 wanted = tuple(each for each in wanted if each["kind"] == NODE_CLAIM.kind)
             todo = changes(workspace, outcome, wanted, snapshot, now)
             refusal = await self.writer.write(body, todo, snapshot)
+        if at_once and isinstance(refusal, Gone):
+            return 0.0  # the cluster knows no NodeClaims: look at it, and say so
         fault = refusal.message if refusal else ""
         status = report(workspace, outcome, snapshot, now, fault=fault, rollout=record)
         self.reporter.note(key, body, status)

@@ -20,6 +20,7 @@ import kopf
 from model_presets.catalog import Catalog
 
 from workspace_operator import handlers
+from workspace_operator.claim_definition import ClaimDefinition
 from workspace_operator.cluster import (
     ApiServer,
     ClusterError,
@@ -37,7 +38,7 @@ from workspace_operator.model_probe import ModelProbe
 from workspace_operator.observe import Observer
 from workspace_operator.reconcile import Reconciler, utc_now
 from workspace_operator.reporter import Reporter
-from workspace_operator.settings import Settings
+from workspace_operator.settings import NodeProvisioner, Settings
 from workspace_operator.sweep import Sweep
 from workspace_operator.template_trial import TemplateTrial
 from workspace_operator.wake import Key, Newborns, Wake
@@ -61,6 +62,7 @@ class Parts:
     """Hold what runs while this process is the one that writes."""
 
     connection: Connection
+    definition: ClaimDefinition
     lease: Lease
     probe: ModelProbe
     queue: WorkQueue[Key]
@@ -86,6 +88,7 @@ async def run(
         LeaseLost: Another process took over, or the API server was gone for too long.
         NoCredentials: No cluster is named.
         OSError: A port is taken.
+        StartOver: The cluster serves NodeClaims now, and did not before.
 
     """
     stop = asyncio.Event()
@@ -155,6 +158,7 @@ def _assemble(
     metrics.list_age_seconds.set_function(lambda: health.list_age_seconds)
     return Parts(
         connection=connection,
+        definition=ClaimDefinition(cluster=cluster),
         lease=lease,
         probe=probe,
         queue=queue,
@@ -180,7 +184,7 @@ async def _lead(settings: Settings, parts: Parts, stop: asyncio.Event) -> None:
             group.create_task(parts.sweep.run(settings.resync_seconds), name="sweep")
             if settings.leader_election:
                 group.create_task(parts.lease.keep(), name="lease")
-            await _watch(settings, parts, stop)
+            await _watch(settings, parts, group, stop)
     except ExceptionGroup as several:
         raise several.exceptions[0] from None
     finally:
@@ -189,12 +193,21 @@ async def _lead(settings: Settings, parts: Parts, stop: asyncio.Event) -> None:
         await parts.lease.release()
 
 
-async def _watch(settings: Settings, parts: Parts, stop: asyncio.Event) -> None:
+async def _watch(
+    settings: Settings, parts: Parts, group: asyncio.TaskGroup, stop: asyncio.Event
+) -> None:
     """Let kopf watch until it fails; it ends on its own only on an error it cannot survive."""
+    on_definition = None
+    if settings.node_provisioner is NodeProvisioner.KARPENTER and await parts.definition.read():
+        group.create_task(parts.definition.start_over_when_changed(), name="definition")
+        on_definition = parts.definition.heard
     others = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
         registry=handlers.watches(
-            parts.wake, parts.connection.fresh_configuration, settings.node_provisioner
+            parts.wake,
+            parts.connection.fresh_configuration,
+            settings.node_provisioner,
+            on_definition,
         ),
         settings=handlers.watching(settings.node_provisioner),
         clusterwide=True,

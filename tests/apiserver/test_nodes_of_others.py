@@ -10,11 +10,13 @@ import pytest_asyncio
 from tests.cluster import (
     ControlPlane,
     karpenter,
+    karpenter_crds,
     make_node_ready,
     node_of_claim,
 )
 from tests.cluster import control_plane as run_control_plane
 from tests.world import Api, workspaces
+from tests.world.api import CLAIMS
 from tests.world.cloud import condition
 from tests.world.operator_process import NAMESPACE, RELEASE, Operator, install
 
@@ -92,6 +94,35 @@ async def test_the_real_karpenter_brings_the_machine_and_takes_it_away(
             assert await api.get(f"/api/v1/nodes/{node}") is None
         finally:
             assert operator.stop() == 0
+
+
+async def test_a_karpenter_that_is_installed_later_is_noticed(
+    plane: ControlPlane, api: Api, tmp_path: Path
+) -> None:
+    """Neither the sweep nor a pause can be it: both are ten minutes here."""
+    team = plane.create_namespace()
+    operator = operator_on(plane, tmp_path / "log", "resyncSeconds=600")
+    operator.start()
+    try:
+        await operator.leads()
+        await api.create(workspaces.path(team), workspaces.workspace(team))
+        await workspaces.with_reason(api, team, "mistral", "KarpenterMissing")
+        for definition in karpenter_crds():
+            plane.apply(definition)
+        while not (made := await workspaces.claims(api, team, "mistral")):
+            assert operator.runs
+            await asyncio.sleep(0.05)
+        path = f"{CLAIMS}/{made[0]['metadata']['name']}"
+        refusal = condition("Launched", "Unknown", "LaunchFailed", "no such machine in this region")
+        await api.merge(f"{path}/status", {"status": {"conditions": [refusal]}})
+        await workspaces.eventually(  # the claims are watched as well
+            api,
+            workspaces.path(team, "mistral"),
+            lambda found: "no such machine" in str((found or {}).get("status")),
+        )
+        assert [each["event"] for each in operator.events()].count("starting over") == 1
+    finally:
+        assert operator.stop() == 0
 
 
 async def test_a_brought_node_needs_no_claims_and_no_karpenter(

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from workspace_operator.api import NodeAttempt, Workspace, WorkspaceStatus
 from workspace_operator.changes import changes
+from workspace_operator.cluster.ownership import FIELD_MANAGER
 from workspace_operator.objects import desired_objects
 from workspace_operator.objects.back_off import delay_seconds
 from workspace_operator.objects.metadata import claim_name
@@ -100,6 +101,31 @@ def test_a_claim_that_lost_labels_and_annotations_is_known_by_its_name() -> None
     foreign = claim("ws-of-another", ordinal=None, uid=None)
     foreign["metadata"] |= {"labels": {}, "annotations": {}}
     assert seen(workspace(), Snapshot.parse(node_claims=[foreign]), T0).slots[0].claim is None
+
+
+def test_a_claim_of_somebody_else_with_our_name_is_left_alone_and_blocks() -> None:
+    """Adopted is what we wrote, as the API server remembers, also without labels."""
+    bare = claim(ordinal=0)
+    bare["metadata"] |= {"labels": {}, "annotations": {}}
+    bare["metadata"]["managedFields"] = [{"manager": "kubectl-create"}]
+    found = seen(workspace(), Snapshot.parse(node_claims=[bare]), T0)
+    assert [(slot.claim, slot.taken) for slot in found.slots] == [(None, bare["metadata"]["name"])]
+    assert not found.slots[0].due(at(1e6))
+    assert found.unwanted == ()
+    bare["metadata"]["managedFields"] += [{"manager": FIELD_MANAGER}]
+    (slot,) = seen(workspace(), Snapshot.parse(node_claims=[bare]), T0).slots
+    assert slot.claim is not None
+
+
+def test_a_cluster_without_karpenter_counts_no_tries() -> None:
+    """Else whoever installs Karpenter an hour later waits for another quarter of one."""
+    status, nowhere = WorkspaceStatus(), Snapshot(claims_served=False)
+    for seconds in range(0, 3600, 60):
+        made = workspace(status)
+        assert not seen(made, nowhere, at(seconds)).slots[0].due(at(seconds))
+        status = report(made, planned(made), nowhere, at(seconds))
+    assert status.node_attempts == ()
+    assert seen(workspace(status), Snapshot(), at(3600)).slots[0].due(at(3600))
 
 
 def test_a_dying_claim_keeps_its_place_until_it_is_gone() -> None:

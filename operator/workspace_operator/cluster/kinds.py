@@ -49,6 +49,12 @@ NETWORK_POLICY = Kind(
     api_version="networking.k8s.io/v1", kind="NetworkPolicy", plural="networkpolicies"
 )
 EVENT = Kind(api_version="events.k8s.io/v1", kind="Event", plural="events")
+DEFINITION = Kind(
+    api_version="apiextensions.k8s.io/v1",
+    kind="CustomResourceDefinition",
+    plural="customresourcedefinitions",
+    namespaced=False,
+)
 LEASE = Kind(api_version="coordination.k8s.io/v1", kind="Lease", plural="leases")
 
 KINDS: dict[tuple[str, str], Kind] = {
@@ -65,6 +71,7 @@ KINDS: dict[tuple[str, str], Kind] = {
         JOB,
         NETWORK_POLICY,
         EVENT,
+        DEFINITION,
         LEASE,
     )
 }

@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from workspace_operator.api import NodeAttempt, Workspace
 from workspace_operator.objects.back_off import not_before, type_after, types_to_ask_for
 from workspace_operator.objects.metadata import (
+    MANAGED_BY,
     ORDINAL_ANNOTATION,
     UID_ANNOTATION,
     WORKSPACE_LABEL,
@@ -54,6 +55,8 @@ class Slot:
         not_before: When the next try may be made, where no claim stands and none was asked for.
         record: What the status remembers.
         broken: What is wrong with its machine, if it is of no use.
+        blocked: Whether none can be asked for, whatever the time.
+        taken: Name of the claim of somebody else that blocks it.
     """
 
     ordinal: int
@@ -65,6 +68,8 @@ class Slot:
     not_before: datetime | None = None
     record: NodeAttempt | None = None
     broken: Broken | None = None
+    blocked: bool = False
+    taken: str = ""
 
     @property
     def given_back(self) -> bool:
@@ -75,7 +80,7 @@ class Slot:
 
     def due(self, now: datetime) -> bool:
         """Say whether a claim should be asked for now."""
-        if self.claim is not None or self.asked:
+        if self.claim is not None or self.asked or self.blocked:
             return False
         return self.not_before is None or self.not_before <= now
 
@@ -132,7 +137,7 @@ def slots(workspace: Workspace, plan: Plan, snapshot: Snapshot, now: datetime) -
         )
         for ordinal in kept
     ]
-    empty = [_empty_slot(owner, n, records.get(n), plan, now) for n in missing[:free]]
+    empty = [_empty_slot(owner, n, records.get(n), plan, snapshot, now) for n in missing[:free]]
     return Slots(
         slots=tuple(sorted([*filled, *empty], key=lambda slot: slot.ordinal)),
         surplus=tuple(claim for claim in (*surplus, *stale) if not claim.deleting),
@@ -161,8 +166,16 @@ def _filled_slot(
 
 
 def _empty_slot(
-    owner: Identity, ordinal: int, record: NodeAttempt | None, plan: Plan, now: datetime
+    owner: Identity,
+    ordinal: int,
+    record: NodeAttempt | None,
+    plan: Plan,
+    snapshot: Snapshot,
+    now: datetime,
 ) -> Slot:
+    blocked = _blocked_slot(owner, ordinal, record, snapshot)
+    if blocked is not None:
+        return blocked
     if record is None:
         return Slot(ordinal=ordinal, attempt=0, instance_types=types_to_ask_for(plan, None))
     if record.claim and record.time and now < record.time + timedelta(seconds=SETTLE_SECONDS):
@@ -188,6 +201,31 @@ def _empty_slot(
     )
 
 
+def _blocked_slot(
+    owner: Identity, ordinal: int, record: NodeAttempt | None, snapshot: Snapshot
+) -> Slot | None:
+    """
+    Return the slot if no claim can be made for it, which is no failed try of the cloud's.
+
+    Either the cluster does not know NodeClaims, or one of somebody else has the name. That one is
+    not ours to delete, and a way round it would hide that something takes names that only we can
+    know.
+    """
+    attempt, failures = (record.attempt, record.failures) if record else (0, 0)
+    name = claim_name(owner, ordinal, attempt)
+    taken = any(claim.name == name and not _belongs(owner, claim) for claim in snapshot.claims)
+    if snapshot.claims_served and not taken:
+        return None
+    return Slot(
+        ordinal=ordinal,
+        attempt=attempt,
+        failures=failures,
+        record=record,
+        blocked=True,
+        taken=name if taken else "",
+    )
+
+
 def _belongs(owner: Identity, claim: NodeClaim) -> bool:
     if claim.annotations.get(UID_ANNOTATION) == owner.uid:
         return True
@@ -201,8 +239,11 @@ def _has_our_name(owner: Identity, claim: NodeClaim) -> bool:
     """
     Say whether a claim that lost labels and annotations was made for this very Workspace.
 
-    Its name is a hash over the Workspace's uid, so nobody else's claim has it by chance.
+    Its name is a hash over the Workspace's uid, so nobody else's claim has it by chance. Who gives
+    it on purpose did not write as we do, and the API server keeps who wrote.
     """
+    if claim.writers and MANAGED_BY not in claim.writers:
+        return False
     return any(
         claim.name == claim_name(owner, ordinal, attempt)
         for ordinal in range(NAMED_ORDINALS)

@@ -44,10 +44,12 @@ class Snapshot:
     remembers. `nodes` may hold foreign nodes too: placement picks the ones that match. `last_words`
     says what claims that are gone complained of; it explains, and decides nothing. `starts` are the
     ledgers of other Workspaces with the same preset, for a plan. `taken` says what pods of others
-    hold of the nodes that the user brings.
+    hold of the nodes that the user brings. `claims_served` is false where the cluster does not know
+    NodeClaims.
     """
 
     claims: tuple[NodeClaim, ...] = ()
+    claims_served: bool = True
     nodes: tuple[Node, ...] = ()
     pods: tuple[Pod, ...] = ()
     answers: Mapping[str, ModelAnswer] = field(default_factory=dict)
@@ -65,6 +67,7 @@ class Snapshot:
         cls,
         *,
         node_claims: Iterable[Manifest] = (),
+        claims_served: bool = True,
         nodes: Iterable[Manifest] = (),
         deployment: Manifest | None = None,
         service: Manifest | None = None,
@@ -81,6 +84,7 @@ class Snapshot:
         claims = (NodeClaim.parse(manifest) for manifest in manifests)
         return cls(
             claims=tuple(sorted(claims, key=_by_age)),
+            claims_served=claims_served,
             nodes=tuple(sorted(map(Node.parse, nodes), key=lambda node: node.name)),
             pods=tuple(sorted(map(Pod.parse, pods), key=_by_age)),
             answers=dict(answers or {}),

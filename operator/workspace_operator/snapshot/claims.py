@@ -33,7 +33,12 @@ INSTANCE_TYPE_LABEL = "node.kubernetes.io/instance-type"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeClaim:
-    """Hold what the cluster says about one claim."""
+    """
+    Hold what the cluster says about one claim.
+
+    `writers` are the programs that wrote its spec or metadata, as the API server keeps them; none
+    where somebody wiped that out.
+    """
 
     name: str
     uid: str
@@ -43,6 +48,7 @@ class NodeClaim:
     created: datetime | None
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    writers: frozenset[str] = frozenset()
     conditions: Mapping[str, ObservedCondition] = field(default_factory=dict)
     node_name: str = ""
     provider_id: str = ""
@@ -63,6 +69,11 @@ class NodeClaim:
             created=moment(metadata.get("creationTimestamp")),
             labels=labels,
             annotations=strings(metadata.get("annotations")),
+            writers=frozenset(
+                text(entry.get("manager"))
+                for entry in mappings(metadata.get("managedFields"))
+                if not entry.get("subresource")
+            ),
             conditions=conditions(manifest),
             node_name=text(status.get("nodeName")),
             provider_id=text(status.get("providerID")),

@@ -51,6 +51,9 @@ ADVICE: dict[str, str] = {
     "try.",
     "LaunchFailed": "The cloud refused the machine: mostly a type that does not exist in this "
     "region, a quota, or a node class that is not complete. The message has the cloud's words.",
+    "KarpenterMissing": "Install Karpenter for your cloud: the definition "
+    "`nodeclaims.karpenter.sh` is missing. It is noticed at once, and no try is counted before. "
+    "Or bring nodes (chart: `nodeProvisioner: byo`).",
     "NodeClaimGone": "Somebody deleted the claim. Another is asked for; "
     "`kubectl get events -A --field-selector involvedObject.kind=NodeClaim` may say who.",
     "NodeNotReady": "Where nodes are made: wait, or look at the node that the message names. Where "

@@ -30,7 +30,8 @@ def node_attempts(evidence: Evidence, fault: str = "") -> tuple[NodeAttempt, ...
     A refused write may or may not have been a claim's, so the try counts either way, and its reason
     is the refusal: asking for machines too rarely is the cheaper mistake.
     """
-    return tuple(_record(evidence, slot, fault) for slot in evidence.slots.slots)
+    records = (_record(evidence, slot, fault) for slot in evidence.slots.slots)
+    return tuple(record for record in records if record is not None)
 
 
 def next_attempt_at(attempts: tuple[NodeAttempt, ...]) -> datetime | None:
@@ -41,11 +42,11 @@ def next_attempt_at(attempts: tuple[NodeAttempt, ...]) -> datetime | None:
     )
 
 
-def _record(evidence: Evidence, slot: Slot, fault: str) -> NodeAttempt:
+def _record(evidence: Evidence, slot: Slot, fault: str) -> NodeAttempt | None:
     if slot.claim is not None:
         return _standing(slot, slot.claim, evidence.now)
     record = slot.record
-    if slot.asked and record is not None:
+    if slot.blocked or (slot.asked and record is not None):
         return record
     if slot.due(evidence.now):
         return NodeAttempt(

@@ -11,7 +11,7 @@ from workspace_operator.objects.placement import has_free_gpus, node_terms, show
 from workspace_operator.objects.slots import Slot
 from workspace_operator.objects.watchdog import STARTING_PATIENCE, Broken, unhealthy_gpu
 from workspace_operator.snapshot import Node, NodeClaim
-from workspace_operator.status import node_reasons
+from workspace_operator.status import node_reasons, reasons
 from workspace_operator.status.evidence import Evidence
 from workspace_operator.status.finding import Finding, Reason, holds, quoted
 
@@ -25,6 +25,8 @@ _BY_STEP: dict[str, Reason] = {
 def node_claims(evidence: Evidence) -> Finding:
     """Judge the NodeClaims of a Workspace whose nodes Karpenter makes."""
     wanted = evidence.plan.node_count
+    if not evidence.snapshot.claims_served:
+        return node_reasons.KARPENTER_MISSING.found()
     ready = [slot for slot in evidence.slots.slots if _is_ready(slot)]
     if len(ready) >= wanted:
         return holds(conditions.NODE_CLAIMS_READY, "Enough NodeClaims are ready")
@@ -32,13 +34,21 @@ def node_claims(evidence: Evidence) -> Finding:
     if not lacking:
         names = ", ".join(claim.name for claim in evidence.slots.surplus) or "those being deleted"
         return node_reasons.CLAIMS_IN_THE_WAY.found(wanted=wanted, claims=names)
-    slot = lacking[0]
+    return _lacking_claim(evidence, lacking[0], len(ready))
+
+
+def _lacking_claim(evidence: Evidence, slot: Slot, ready: int) -> Finding:
+    """Say how far it has come with a machine that is not there."""
     if slot.claim is not None:
         return _claim(evidence, slot, slot.claim)
+    if slot.taken:
+        return reasons.NAME_CONFLICT.found(kind="NodeClaim", name=slot.taken)
     if slot.asked or slot.due(evidence.now):
         owner = identity_of(evidence.workspace)
         asked = slot.asked or claim_name(owner, slot.ordinal, slot.attempt)
-        return node_reasons.CLAIM_ASKED.found(ready=len(ready), wanted=wanted, claim=asked)
+        return node_reasons.CLAIM_ASKED.found(
+            ready=ready, wanted=evidence.plan.node_count, claim=asked
+        )
     return _retry(evidence, slot)
 
 

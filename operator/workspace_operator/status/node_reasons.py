@@ -7,6 +7,13 @@ Form and invariant as in `reasons`, which has the others.
 from workspace_operator import conditions
 from workspace_operator.status.finding import Reason
 
+KARPENTER_MISSING = Reason(
+    word="KarpenterMissing",
+    sentence="This cluster does not know NodeClaims, so no machine can be asked for. Install "
+    "Karpenter, which is noticed at once, or set nodeProvisioner: byo and label nodes of your own.",
+    phase="WaitingForCapacity",
+    failed=True,
+)
 CLAIM_ASKED = Reason(
     word=conditions.NODE_CLAIM_NOT_READY,
     sentence="Ready NodeClaims are not enough: {ready} of {wanted}. NodeClaim {claim} was asked "

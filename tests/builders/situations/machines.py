@@ -3,13 +3,7 @@
 from workspace_operator.api import GpuFailure, NodeAttempt
 from workspace_operator.objects.metadata import claim_name
 
-from tests.builders import (
-    BYO,
-    OWNER,
-    at,
-    claim,
-    node,
-)
+from tests.builders import BYO, OWNER, at, claim, node
 from tests.builders.situations.row import Row
 
 BYO_NODE = {"apps": "mistral"}
@@ -17,6 +11,8 @@ REPLACED = NodeAttempt(
     ordinal=0, attempt=1, claim=claim_name(OWNER, 0, 0), given_back=("ws-before",), time=at(0)
 )
 LOST = tuple(GpuFailure(node="node-1", time=at(when)) for when in (-200, 0, 290))
+FOREIGN = claim(steps=0, uid=None, ordinal=None)
+FOREIGN["metadata"] |= {"labels": {}, "managedFields": [{"manager": "kubectl-create"}]}
 
 ROWS = [
     Row(
@@ -38,6 +34,26 @@ ROWS = [
             "WorkspaceSucceeded": "False",
             "Ready": "False",
         },
+    ),
+    Row(
+        name="no Karpenter in the cluster",
+        reason="KarpenterMissing",
+        says="Install Karpenter",
+        phase="WaitingForCapacity",
+        failed=True,
+        claims=(),
+        nodes=(),
+        claims_served=False,
+    ),
+    Row(
+        name="a claim of somebody else has the name",
+        reason="NameConflict",
+        says=f"NodeClaim {claim_name(OWNER, 0, 0)} belongs to something else",
+        phase="Blocked",
+        failed=True,
+        claims=(FOREIGN,),
+        nodes=(),
+        attempts=(NodeAttempt(ordinal=0, attempt=0, claim=claim_name(OWNER, 0, 0), time=at(0)),),
     ),
     Row(
         name="claim is new",

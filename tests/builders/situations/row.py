@@ -44,6 +44,7 @@ class Row:
     claims: tuple[Manifest, ...] = (claim(),)
     nodes: tuple[Manifest, ...] = (node(),)
     pods: tuple[Manifest, ...] = ()
+    claims_served: bool = True
     others: tuple[Manifest, ...] = ()
     answers: dict[str, ModelAnswer] = field(default_factory=dict)
     deployment: Manifest | None = None
@@ -60,6 +61,7 @@ def world(row: Row) -> Snapshot:
     conflict = row.deployment if row.deployment and row.deployment.get("kind") else None
     return Snapshot.parse(
         node_claims=row.claims,
+        claims_served=row.claims_served,
         nodes=row.nodes,
         pods=row.pods,
         others=row.others,
