@@ -153,16 +153,17 @@ class Edges:
 async def serving(
     load: Load | None = None,
     *,
-    names: Sequence[str] = NAMES,
+    names: Sequence[str] | ModelNames = NAMES,
     wait: bool = True,
     drain_seconds: float = 5.0,
     limits: AnswerLimits | None = None,
     edges: Edges | None = None,
 ) -> AsyncIterator[Running]:
     """Run a server for the length of a test."""
-    known, edges = ModelNames.of(names), edges or Edges()
+    known = names if isinstance(names, ModelNames) else ModelNames.of(names)
+    edges = edges or Edges()
     lifecycle = Lifecycle(ModelIdentity(name=known.primary, revision="0" * 40))
-    service = Service(known, lifecycle, Metrics(known.primary), limits)
+    service = Service(known, lifecycle, Metrics(known.primary, known.adapters), limits)
     probes = ProbeServer(build_probe_app(service), edges.probes) if edges.probes else None
     server = ModelServer(
         build_app(service, keys=edges.keys, cors_origins=edges.cors_origins),
