@@ -21,6 +21,15 @@ def test_a_key_depends_on_every_token_before_it_and_on_the_salt() -> None:
     assert not set(keys([1, 2, 3, 4, 5, 6], salt="other")) & set(base)
 
 
+def test_a_key_depends_on_the_adapter_and_no_salt_can_stand_for_one() -> None:
+    tokens = [1, 2]
+    roots = [
+        PrefixKeys(salt=salt, adapter=adapter, block_size=2).of(tokens, 1)[0]
+        for salt, adapter in (("", ""), ("", "a"), ("a", ""), ("a", "a"), ("", "aa"), ("aa", ""))
+    ]
+    assert len(set(roots)) == len(roots)
+
+
 @given(st.lists(st.integers(0, 300), min_size=2, max_size=12))
 def test_tokens_do_not_run_into_each_other(tokens: list[int]) -> None:
     """A block of 1, 256 is not one of 257, 0, whatever the encoding."""
