@@ -1,7 +1,8 @@
 """
 The scheduler and the kubelet, played: a pod of ours lands on a node with a GPU and runs a `Model`.
 
-Kept from the real ones: a pod stays Pending without a node that carries the labels it asks for, the
+Kept from the real ones: a pod stays Pending without a node that carries the labels it asks for and
+has GPUs that no other pod holds, the
 container is started before it is ready, and a deleted pod is gone only when its server is.
 """
 
@@ -14,6 +15,7 @@ from tests.world.api import Api, ApiError, Manifest
 from tests.world.cloud import condition, now
 from tests.world.model import Model
 
+GPU = "nvidia.com/gpu"
 OURS = "labelSelector=kaito.sh/workspace"
 NOW = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
 
@@ -32,6 +34,7 @@ class Kubelet:
     crashes: str = "/broken:"
     stuck: Manifest | None = None
     models: dict[str, Model] = field(default_factory=dict)
+    _held: dict[str, tuple[str, int]] = field(default_factory=dict)
     _tokens: Counter[str] = field(default_factory=Counter)
 
     def served(self, namespace: str) -> int:
@@ -71,13 +74,14 @@ class Kubelet:
                 self.models[name] = model
                 await self._report(pod, model)
             finally:
+                self._held.pop(pod["metadata"]["uid"], None)
                 self.models.pop(name, None)
                 await model.stop()
 
     async def _place(self, pod: Manifest) -> None:
         while True:
             for node in await self.api.items("/api/v1/nodes"):
-                if _fits(pod, node):
+                if _fits(pod, node) and self._reserve(pod, node):
                     metadata = pod["metadata"]
                     binding = {
                         "apiVersion": "v1",
@@ -88,6 +92,18 @@ class Kubelet:
                     await self.api.create(f"{_path(pod)}/binding", binding)
                     return
             await asyncio.sleep(0.1)
+
+    def _reserve(self, pod: Manifest, node: Manifest) -> bool:
+        """Hold the GPUs that a pod asks for, where the node has as many left."""
+        limits = pod["spec"]["containers"][0].get("resources", {}).get("limits", {})
+        wanted = int(limits.get(GPU, 0))
+        name, uid = node["metadata"]["name"], pod["metadata"]["uid"]
+        held = sum(gpus for place, gpus in self._held.values() if place == name)
+        free = int(node.get("status", {}).get("allocatable", {}).get(GPU, 0)) - held
+        if wanted > free:
+            return False
+        self._held[uid] = name, wanted
+        return True
 
     async def _report(self, pod: Manifest, model: Model) -> None:
         """Write the pod's status whenever the model's readiness has changed, or what is stuck."""

@@ -10,7 +10,8 @@ claim that is not there has gone: a failed try, and the next one waits (`back_of
 Invariants: claims of a Workspace, dying ones and those of a namesake included, never exceed its
 count through a decision made here; the same input gives the same names, so a crash repeats a write
 instead of adding one.
-Must not import the other kinds of `objects`, but for metadata, back_off and watchdog.
+Must not import the other kinds of `objects`, but for metadata, back_off, scale_down
+and watchdog.
 """
 
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from workspace_operator.objects.metadata import (
     claim_name,
     identity_of,
 )
+from workspace_operator.objects.scale_down import split
 from workspace_operator.objects.watchdog import Broken, broken, gpu_failures, may_replace
 from workspace_operator.plan import Plan
 from workspace_operator.snapshot import NodeClaim, Snapshot
@@ -92,7 +94,7 @@ class Slots:
 
     Attributes:
         slots: One per node of the plan, in the order of their ordinals.
-        surplus: Claims beyond the count, and those of an earlier Workspace of the same name.
+        surplus: Claims to delete: beyond the count, and of an earlier Workspace of the same name.
     """
 
     slots: tuple[Slot, ...]
@@ -123,9 +125,8 @@ def slots(workspace: Workspace, plan: Plan, snapshot: Snapshot, now: datetime) -
     by_ordinal = _by_ordinal(
         [claim for claim in owned if claim not in stale], {r.claim: r for r in records.values()}
     )
-    kept = sorted(by_ordinal, key=lambda ordinal: _worth(ordinal, by_ordinal[ordinal]))[:count]
-    surplus = tuple(claim for ordinal, claim in by_ordinal.items() if ordinal not in kept)
-    free = max(0, count - len(kept) - sum(1 for _ in (*surplus, *stale)))
+    kept, surplus = split(by_ordinal, count, snapshot)
+    free = max(0, count - len(by_ordinal) - len(stale))
     missing = [ordinal for ordinal in range(count + len(by_ordinal)) if ordinal not in by_ordinal]
     failures = gpu_failures(workspace.status, snapshot, now)
     filled = [
@@ -279,9 +280,3 @@ def _ordinal(claim: NodeClaim, remembered: dict[str | None, NodeAttempt]) -> int
         return int(written)
     record = remembered.get(claim.name)
     return record.ordinal if record else None
-
-
-def _worth(ordinal: int, claim: NodeClaim) -> tuple[bool, bool, float, int]:
-    """Order claims by how much is lost with them: living ones first, then ready ones, then old."""
-    born = claim.created.timestamp() if claim.created else float("inf")
-    return (claim.deleting, not claim.ready, born, ordinal)
