@@ -6,6 +6,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 SCAN   := .venv-scan
+PEERS  := .venv-bench
 # Tried once more as `python -O` runs them: no check of ours may be an `assert` (ruff S101 says so too).
 WITHOUT_ASSERT := tests/workspace_operator/test_changes.py tests/workspace_operator/test_api_parse.py tests/workspace_operator/test_settings.py tests/model_server/test_protocol.py tests/model_server/test_scheduler.py tests/model_presets/test_catalog.py
 SOURCE := operator presets inference charts tests requirements $(if $(wildcard benchmarks/*.py),benchmarks)
@@ -41,6 +42,8 @@ lock: $(STAMP) ## Resolve the dependencies again and write requirements/*.lock
 	done
 	$(VENV)/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	  --custom-compile-command "make lock" requirements/scan.in -o requirements/scan.lock
+	$(VENV)/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	  --custom-compile-command "make lock" -c requirements/dev.lock requirements/bench.in -o requirements/bench.lock
 	$(PY) requirements/sbom.py requirements/operator.lock requirements/inference.lock requirements/tuning.lock
 	grep -A99 '^uv==' requirements/dev.lock | awk 'NR==1 || /^ /{print; next} {exit}' > requirements/uv.lock
 
@@ -74,6 +77,14 @@ scan: $(SCAN)/.installed ## Review chart, model pods and alerts with checkov, ku
 bench-operator: $(STAMP) ## Time the operator on a real API server; prints one JSON object last
 	$(PY) -m benchmarks.operator
 
+$(PEERS)/.installed: requirements/bench.lock $(STAMP)
+	@test -x $(PEERS)/bin/python || python3 -m venv $(PEERS)
+	VIRTUAL_ENV=$(PEERS) $(VENV)/bin/uv pip sync --quiet --require-hashes requirements/bench.lock
+	@touch $@
+
+bench-server: $(PEERS)/.installed ## Time the server beside its peers (MODE=--quick: minutes; else an hour); one JSON object last
+	$(PY) -m benchmarks.server $(MODE)
+
 fault-table: $(STAMP) cluster-binaries ## Kill the operator before and after each of its writes; writes the table in the README (about 15 min)
 	$(PY) -m tests.fault_table
 
@@ -95,4 +106,4 @@ demo: $(STAMP) ## Start a real Kubernetes, install the operator, apply a Workspa
 demo-down: $(STAMP) ## Take the demo away
 	$(PY) -m tests.demo down
 
-.PHONY: help setup lint format lock cluster-binaries generate stages test scan bench-operator fault-table server-fault-table abuse images e2e demo demo-down
+.PHONY: help setup lint format lock cluster-binaries generate stages test scan bench-operator bench-server fault-table server-fault-table abuse images e2e demo demo-down
