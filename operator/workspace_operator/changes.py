@@ -31,6 +31,9 @@ from workspace_operator.objects.network_policy import KIND as POLICY_KIND
 from workspace_operator.objects.node_claim import API_VERSION as CLAIM_API_VERSION
 from workspace_operator.objects.node_claim import KIND as CLAIM_KIND
 from workspace_operator.objects.slots import owned_claims, slots
+from workspace_operator.objects.tuning_job import API_VERSION as JOB_API_VERSION
+from workspace_operator.objects.tuning_job import KIND as JOB_KIND
+from workspace_operator.objects.tuning_job import gives_nodes_back, is_asked_for
 from workspace_operator.plan import Plan, plan_only
 from workspace_operator.settings import NodeProvisioner
 from workspace_operator.snapshot import Manifest, NodeClaim, Snapshot
@@ -90,6 +93,7 @@ def changes(
         delete=(
             *map(_claim_reference, _unwanted_claims(workspace, plan, snapshot, now)),
             *replaced,
+            *_unwanted_job(identity_of(workspace), plan, snapshot),
             *_unwanted_policy(identity_of(workspace), desired, snapshot),
         ),
         conflicts=found,
@@ -144,7 +148,20 @@ def _unwanted_claims(
 ) -> tuple[NodeClaim, ...]:
     if plan.provisioner is NodeProvisioner.BYO:
         return ()  # the operator was told to leave machines alone, also those of another time
+    if gives_nodes_back(workspace, plan, snapshot):
+        owned = owned_claims(identity_of(workspace), snapshot)
+        return tuple(claim for claim in owned if not claim.deleting)
     return slots(workspace, plan, snapshot, now).unwanted
+
+
+def _unwanted_job(owner: Identity, plan: Plan, snapshot: Snapshot) -> tuple[ObjectReference, ...]:
+    """Return a Job that does something else than what is asked for now; it cannot be changed."""
+    live = snapshot.job
+    if live is None or not is_ours(owner, live) or is_asked_for(plan, live):
+        return ()
+    if section(live, "metadata").get("deletionTimestamp"):
+        return ()
+    return (_reference({"kind": JOB_KIND, "apiVersion": JOB_API_VERSION, **live}),)
 
 
 def _unwanted_policy(
@@ -173,6 +190,8 @@ def _is_right(wanted: Manifest, snapshot: Snapshot) -> bool:
     live = live_object(wanted, snapshot)
     if live is None:
         return False
+    if wanted.get("kind") == JOB_KIND:
+        return True  # nothing of it may change: it stays, or it is deleted
     if wanted.get("kind") == POLICY_KIND and wanted.get("spec") != live.get("spec"):
         return False  # a rule that somebody added opens what ours closes
     marked = strings(section(wanted, "metadata", "annotations")).get(DESIRED_HASH_ANNOTATION)
@@ -196,6 +215,7 @@ def _children(snapshot: Snapshot) -> tuple[Manifest, ...]:
         ("Deployment", "apps/v1", snapshot.deployment),
         ("Service", "v1", snapshot.service),
         (POLICY_KIND, POLICY_API_VERSION, snapshot.network_policy),
+        (JOB_KIND, JOB_API_VERSION, snapshot.job),
     )
     # The items of a list carry neither kind nor version.
     return tuple(

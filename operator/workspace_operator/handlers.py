@@ -84,6 +84,7 @@ def watches(
     @kopf.on.event("apps", "v1", "deployments", registry=registry)
     @kopf.on.event("", "v1", "services", registry=registry)
     @kopf.on.event("networking.k8s.io", "v1", "networkpolicies", registry=registry)
+    @kopf.on.event("batch", "v1", "jobs", registry=registry)
     @kopf.on.event("", "v1", "pods", registry=registry)
     async def child(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401 - kopf's arguments
         wake.child_changed(_object(event), deleted=event["type"] == DELETED)
@@ -164,6 +165,7 @@ def watching(provisioner: NodeProvisioner) -> kopf.OperatorSettings:
         ("apps", "deployments"),
         ("", "services"),
         ("networking.k8s.io", "networkpolicies"),
+        ("batch", "jobs"),
         ("", "pods"),
         ("karpenter.sh", "nodeclaims"),
     ):

@@ -17,15 +17,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-import aiohttp
-
+from workspace_operator.pod_http import PodHttp
 from workspace_operator.snapshot import ModelAnswer, Pod
 
 PORT: Final = 5000
 READY_SECONDS: Final = 3.0
 TOKEN_SECONDS: Final = 10.0
 PROOF_LASTS_SECONDS: Final = 300.0
-MAX_BYTES: Final = 65_536
 MAX_TEXT: Final = 1_024
 TOO_MANY_REQUESTS: Final = 429
 FIRST_ERROR: Final = 400
@@ -41,7 +39,7 @@ class ModelProbe:
     port: int = PORT
     monotonic: Callable[[], float] = time.monotonic
     _proven_at: dict[Proof, float] = field(default_factory=dict)
-    _session: aiohttp.ClientSession | None = None
+    http: PodHttp = field(default_factory=PodHttp)
 
     async def answers(self, pods: Iterable[Pod]) -> dict[str, ModelAnswer]:
         """Ask all running pods at the same time; the answers carry the pods' names."""
@@ -52,9 +50,7 @@ class ModelProbe:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self.http.close()
 
     async def _ask(self, pod: Pod) -> ModelAnswer:
         status, body = await self._exchange("GET", pod, "/ready", READY_SECONDS)
@@ -95,27 +91,8 @@ class ModelProbe:
         self, method: str, pod: Pod, path: str, seconds: float, **body: object
     ) -> tuple[int | None, str]:
         """Return status and body, or None and the reason why there is no answer."""
-        host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, force_close=True),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        try:
-            async with (
-                asyncio.timeout(seconds),
-                self._session.request(
-                    method,
-                    f"http://{host}:{self.port}{path}",
-                    allow_redirects=False,
-                    **body,  # type: ignore[arg-type]  # only json=, a plain object
-                ) as response,
-            ):
-                return response.status, await _bounded_text(response)
-        except TimeoutError:
-            return None, f"nothing within {seconds:g} s"
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return None, str(error) or type(error).__name__
+        target = f"{self.port}{path}"
+        return await self.http.exchange(method, pod.ip, target, seconds, **body)
 
 
 def by_readiness(pods: Iterable[Pod]) -> dict[str, ModelAnswer]:
@@ -131,16 +108,6 @@ def by_readiness(pods: Iterable[Pod]) -> dict[str, ModelAnswer]:
 
 def _container(pod: Pod) -> Proof:
     return pod.uid, pod.restarts
-
-
-async def _bounded_text(response: aiohttp.ClientResponse) -> str:
-    content = bytearray()
-    async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > MAX_BYTES:
-            message = f"more than {MAX_BYTES} bytes"
-            raise ValueError(message)
-    return content.decode(errors="replace")
 
 
 def _parse(body: str) -> ModelAnswer:

@@ -8,13 +8,14 @@ Must not write or decide.
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from workspace_operator.api import Inference, Startup, Workspace, WorkspaceStatus, parse_status
 from workspace_operator.cluster import Cluster, Gone, Kind, Manifest
 from workspace_operator.cluster.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
+    JOB,
     NETWORK_POLICY,
     NODE,
     NODE_CLAIM,
@@ -33,8 +34,9 @@ from workspace_operator.objects.metadata import (
 from workspace_operator.objects.network_policy import policy_name
 from workspace_operator.plan import plan_only
 from workspace_operator.settings import NodeProvisioner, Probe, Settings
-from workspace_operator.snapshot import ModelAnswer, NodeClaim, Pod, Snapshot
+from workspace_operator.snapshot import ModelAnswer, NodeClaim, Pod, Snapshot, TrainingAnswer
 from workspace_operator.snapshot.reading import section, text
+from workspace_operator.training_probe import TrainingProbe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Observer:
     settings: Settings
     probe: ModelProbe
     last_words: LastWords
+    training_probe: TrainingProbe = field(default_factory=TrainingProbe)
 
     async def observe(
         self, owner: Identity, status: WorkspaceStatus, workspace: Workspace | None
@@ -59,35 +62,35 @@ class Observer:
                 neither nodes nor pods are asked for.
 
         """
-        (
-            (claims, nodes),
-            deployment,
-            service,
-            network_policy,
-            starts,
-            replica_sets,
-        ) = await asyncio.gather(
+        tunes = workspace is not None and workspace.tuning is not None
+        serves = workspace is not None and workspace.tuning is None
+        (claims, nodes), (deployment, service, policy, job), starts, sets = await asyncio.gather(
             self._claims_and_nodes(owner, status, workspace),
-            self.cluster.find(DEPLOYMENT, owner.name, owner.namespace),
-            self.cluster.find(SERVICE, owner.name, owner.namespace),
-            self.cluster.find(NETWORK_POLICY, policy_name(owner.name), owner.namespace),
+            asyncio.gather(
+                self._find_unless(tunes, DEPLOYMENT, owner),
+                self._find_unless(tunes, SERVICE, owner),
+                self.cluster.find(NETWORK_POLICY, policy_name(owner.name), owner.namespace),
+                self._find_unless(serves, JOB, owner),
+            ),
             self._starts(workspace),
             self._replica_sets(owner, status),
         )
         brought = workspace and self.settings.node_provisioner is NodeProvisioner.BYO
-        others = await self._pods_of_others(nodes) if brought and deployment is None else []
-        pods: list[Manifest] = []
-        answers: dict[str, ModelAnswer] = {}
-        if workspace is not None and deployment is not None:
-            pods, answers = await self._pods_and_answers(owner, workspace)
+        nothing = deployment is None and job is None
+        others = await self._pods_of_others(nodes) if brought and nothing else []
+        pods = [] if workspace is None or nothing else await self._pods(owner)
+        answers = await self._answers(workspace, pods) if workspace and serves else {}
+        trainings = await self._trainings(pods) if tunes else {}
         return Snapshot.parse(
             node_claims=claims or (),
             claims_served=claims is not None,
             nodes=nodes,
             deployment=deployment,
             service=service,
-            network_policy=network_policy,
-            replica_sets=replica_sets,
+            network_policy=policy,
+            job=job,
+            trainings=trainings,
+            replica_sets=sets,
             pods=pods,
             answers=answers,
             last_words=self.last_words.of(_remembered(status)),
@@ -125,14 +128,14 @@ class Observer:
 
     async def config(self, workspace: Workspace) -> Manifest | None:
         """
-        Return the ConfigMap that tunes the server, or None where none is named or none is there.
+        Return the ConfigMap that a Workspace names, or None where none is named or none is there.
 
         It is read by its name in every pass, and never watched: rights to list and watch would let
         the operator read every ConfigMap of the cluster, of which it needs the few that are named.
         So an edit is noticed at the next look, which `requeue_after_seconds` sets.
         """
-        inference = workspace.inference
-        name = inference.config if inference and inference.preset else None
+        job = workspace.inference or workspace.tuning
+        name = job.config if job and job.preset else None
         if not name:
             return None
         return await self.cluster.find(CONFIG_MAP, name, workspace.namespace)
@@ -175,25 +178,35 @@ class Observer:
         found = await asyncio.gather(*(self.cluster.find(kind, name) for name in sorted(names)))
         return [manifest for manifest in found if manifest is not None]
 
-    async def _pods_and_answers(
-        self, owner: Identity, workspace: Workspace
-    ) -> tuple[list[Manifest], dict[str, ModelAnswer]]:
+    async def _find_unless(self, needless: bool, kind: Kind, owner: Identity) -> Manifest | None:  # noqa: FBT001 - two kinds of Workspace, of which one has no such object
+        return None if needless else await self.cluster.find(kind, owner.name, owner.namespace)
+
+    async def _pods(self, owner: Identity) -> list[Manifest]:
         """
-        Find the pods, and ask each.
+        Find the pods.
 
         From the API server's cache, since nothing is bought or deleted because of a pod, and what
         counts of it is what it answers. A pod that is missing here wakes the next pass.
         """
         labels = f"{WORKSPACE_LABEL}={owner.name}"
-        manifests = await self.cluster.list(
-            POD, namespace=owner.namespace, labels=labels, fresh=False
-        )
+        return await self.cluster.list(POD, namespace=owner.namespace, labels=labels, fresh=False)
+
+    async def _answers(
+        self, workspace: Workspace, manifests: list[Manifest]
+    ) -> dict[str, ModelAnswer]:
+        """Ask the pods that serve."""
         pods = [Pod.parse(manifest) for manifest in manifests]
         inference = workspace.inference
         own_server = inference is None or inference.template is None
         if self.settings.probe is Probe.READINESS or not own_server:
-            return manifests, by_readiness(pods)
-        return manifests, await self.probe.answers(pods)
+            return by_readiness(pods)
+        return await self.probe.answers(pods)
+
+    async def _trainings(self, manifests: list[Manifest]) -> dict[str, TrainingAnswer]:
+        """Ask the pods that tune."""
+        if self.settings.probe is Probe.READINESS:
+            return {}
+        return await self.training_probe.answers(map(Pod.parse, manifests))
 
 
 def _remembered(status: WorkspaceStatus) -> set[str]:

@@ -20,8 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from model_presets.catalog import Catalog, UnknownPreset
-from model_presets.preset import Preset
+from model_presets.catalog import Catalog
 
 from workspace_operator.api import FINALIZER, InvalidSpec, Workspace, WorkspaceStatus, parse
 from workspace_operator.api.parse import parse_status
@@ -33,20 +32,12 @@ from workspace_operator.changes import (
 )
 from workspace_operator.cluster import Cluster, Conflict, Gone, Manifest
 from workspace_operator.cluster.kinds import NODE_CLAIM, WORKSPACE
+from workspace_operator.decision import decide
 from workspace_operator.metrics import Metrics
 from workspace_operator.objects import desired_objects, rollout
 from workspace_operator.objects.metadata import Identity
 from workspace_operator.observe import Observer, claim_selector
-from workspace_operator.plan import (
-    UNTUNED,
-    InferenceConfig,
-    Plan,
-    PlanError,
-    plan,
-    plan_template,
-    read_config,
-    refuse_what_is_not_offered,
-)
+from workspace_operator.plan import Plan
 from workspace_operator.reporter import Reporter
 from workspace_operator.settings import NodeProvisioner, Settings
 from workspace_operator.snapshot import Snapshot
@@ -137,7 +128,7 @@ class Reconciler:
         claim of ours in spite of that, it has the same name, and is not made twice.
         """
         now = self.clock()
-        outcome = self._decide(workspace, await self.observer.config(workspace))
+        outcome = await self._decide(workspace)
         snapshot = Snapshot()
         if not at_once:
             snapshot = await self.observer.observe(_identity(body), workspace.status, workspace)
@@ -162,17 +153,9 @@ class Reconciler:
         seconds = requeue_after_seconds(status, now, self.settings)
         return min(FIRST_LOOK_SECONDS, seconds) if at_once else seconds
 
-    def _decide(self, workspace: Workspace, config_map: Manifest | None) -> Outcome:
-        """Plan, or say why there is no plan."""
-        try:
-            refuse_what_is_not_offered(workspace)
-            if workspace.inference and workspace.inference.template is not None:
-                return plan_template(workspace, self.settings)
-            preset = self.catalog.get(_preset_name(workspace))
-            config = _config(workspace, config_map, preset)
-            return plan(workspace, preset, self.settings, config)
-        except (PlanError, UnknownPreset) as problem:
-            return problem
+    async def _decide(self, workspace: Workspace) -> Outcome:
+        config_map = await self.observer.config(workspace)
+        return decide(workspace, config_map, self.catalog, self.settings)
 
     def _explain(self, key: Key, body: Manifest, problem: InvalidSpec) -> None:
         """Tell what is wrong with the manifest; what runs is left alone until it is corrected."""
@@ -203,7 +186,7 @@ class Reconciler:
             workspace = parse(self.reporter.with_untold(key, body))
         except InvalidSpec:
             return
-        outcome = self._decide(workspace, await self.observer.config(workspace))
+        outcome = await self._decide(workspace)
         self.reporter.note(key, body, report(workspace, outcome, snapshot, self.clock()))
 
     def _told(self, key: Key, body: Manifest) -> WorkspaceStatus:
@@ -230,15 +213,3 @@ class Reconciler:
 def _identity(body: Manifest) -> Identity:
     metadata = body["metadata"]
     return Identity(name=metadata["name"], namespace=metadata["namespace"], uid=metadata["uid"])
-
-
-def _config(workspace: Workspace, config_map: Manifest | None, preset: Preset) -> InferenceConfig:
-    name = workspace.inference.config if workspace.inference else None
-    if not name:
-        return UNTUNED
-    return read_config(name, workspace.namespace, config_map, preset)
-
-
-def _preset_name(workspace: Workspace) -> str:
-    preset = workspace.inference.preset if workspace.inference else None
-    return preset.name if preset else ""

@@ -41,6 +41,7 @@ from workspace_operator.reporter import Reporter
 from workspace_operator.settings import NodeProvisioner, Settings
 from workspace_operator.sweep import Sweep
 from workspace_operator.template_trial import TemplateTrial
+from workspace_operator.training_probe import TrainingProbe
 from workspace_operator.wake import Key, Newborns, Wake
 from workspace_operator.web import Health, serve
 from workspace_operator.work_queue import WorkQueue
@@ -143,7 +144,13 @@ def _assemble(
         cluster=cluster,
         catalog=catalog,
         settings=settings,
-        observer=Observer(cluster=cluster, settings=settings, probe=probe, last_words=last_words),
+        observer=Observer(
+            cluster=cluster,
+            settings=settings,
+            probe=probe,
+            last_words=last_words,
+            training_probe=TrainingProbe(http=probe.http),
+        ),
         writer=Writer(cluster=cluster),
         trial=TemplateTrial(cluster=cluster, settings=settings),
         reporter=reporter,

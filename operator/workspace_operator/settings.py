@@ -146,6 +146,12 @@ class Settings:
         variables.digests,
         shown="none",
     )
+    tuning_image: str = _setting(
+        "ATELIER_TUNING_IMAGE",
+        "atelier/{preset}-tuning:{version}",
+        "image that tunes a preset; both placeholders optional",
+        variables.image,
+    )
     image_pull_policy: PullPolicy = _setting(
         "ATELIER_IMAGE_PULL_POLICY",
         PullPolicy.IF_NOT_PRESENT,
@@ -248,6 +254,10 @@ class Settings:
         image = self.preset_image.format(preset=preset, version=self.version)
         digest = self.preset_digests.get(preset)
         return f"{image}@{digest}" if digest else image
+
+    def tuning_image_for(self, preset: str) -> str:
+        """Return the image that tunes this preset."""
+        return self.tuning_image.format(preset=preset, version=self.version)
 
 
 def documented() -> list[Field[Any]]:

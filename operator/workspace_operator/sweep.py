@@ -19,6 +19,7 @@ from itertools import chain
 from workspace_operator.cluster import Cluster, ClusterError, Forbidden, Gone, Kind, Manifest
 from workspace_operator.cluster.kinds import (
     DEPLOYMENT,
+    JOB,
     NETWORK_POLICY,
     NODE_CLAIM,
     SERVICE,
@@ -66,6 +67,7 @@ class Sweep:
             self._owned(DEPLOYMENT),
             self._owned(SERVICE),
             self._owned(NETWORK_POLICY),
+            self._owned(JOB),
         )
         living = {key_of(workspace) for workspace in workspaces}
         lives = {workspace["metadata"]["uid"] for workspace in workspaces}

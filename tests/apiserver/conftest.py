@@ -13,6 +13,7 @@ from tests.world.operator_process import NAMESPACE, RELEASE, Operator, install
 CONTROLLERS = (
     "deployment-controller",
     "replicaset-controller",
+    "job-controller",
     "garbage-collector-controller",
     "namespace-controller",
 )

@@ -13,10 +13,12 @@ from workspace_operator.objects.network_policy import network_policy
 from workspace_operator.objects.node_claim import node_claim
 from workspace_operator.objects.service import service
 from workspace_operator.objects.slots import Slot
+from workspace_operator.objects.tuning_job import tuning_job
 from workspace_operator.plan import Plan
 from workspace_operator.settings import Settings
 
-from tests.builders import AWS, BYO, SETTINGS, TINY, Manifest, planned, workspace
+from tests.builders import AWS, BYO, MISTRAL_7B, SETTINGS, TINY, Manifest, planned, workspace
+from tests.builders.tunings import tuning, tuning_plan
 
 FOLDER = Path(__file__).parents[1] / "workspace_operator" / "golden"
 
@@ -51,6 +53,8 @@ def golden_manifests() -> dict[str, Manifest]:
             }
         },
     )
+    tuned = tuning(output={"image": "registry.example/out:1", "imagePushSecret": "push"})
+    assert tuned.tuning
     open_type = workspace(instance_type=None)
     return {
         "node-claim-azure": _claim(plain, SETTINGS, 0, 0),
@@ -59,6 +63,7 @@ def golden_manifests() -> dict[str, Manifest]:
         "service-load-balancer": service(rich, planned(rich, BYO, TINY)),
         "network-policy": network_policy(plain, planned(plain), SETTINGS),
         "deployment-mistral-7b": _deployment(plain, planned(plain), SETTINGS),
+        "tuning-job": tuning_job(tuned, tuned.tuning, tuning_plan(tuned), MISTRAL_7B, SETTINGS),
         "deployment-byo-cpu": _deployment(rich, planned(rich, BYO, TINY), BYO),
     }
 

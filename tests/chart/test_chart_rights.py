@@ -22,7 +22,7 @@ from tests.cluster import ControlPlane, karpenter_crds
 from tests.cluster import control_plane as run_control_plane
 from tests.cluster.ports import free_ports
 from tests.installation import NAMESPACE, install_chart, render_chart
-from tests.workspaces import INFERENCE
+from tests.workspaces import INFERENCE, TUNING
 from tests.world import Api, play
 
 pytestmark = [
@@ -111,7 +111,7 @@ def is_managed(child: Manifest | None) -> bool:
 
 
 async def live(plane: ControlPlane, kubeconfig: Path) -> None:
-    """Let one Workspace come up, lose a label of each of its objects, and go."""
+    """Let one Workspace come up, lose a label of each of its objects, and go; another trains."""
     namespace = plane.create_namespace()
     workspaces = f"/apis/kaito.sh/v1beta1/namespaces/{namespace}/workspaces"
     workspace = f"{workspaces}/{NAME}"
@@ -136,6 +136,11 @@ async def live(plane: ControlPlane, kubeconfig: Path) -> None:
         for child in children:
             await world.api.merge(child, {"metadata": {"labels": {MANAGED_BY_LABEL: "somebody"}}})
             await until(world.api, child, is_managed)
+        await world.api.delete(workspace)
+        await until(world.api, workspace, lambda found: found is None)
+        job = f"/apis/batch/v1/namespaces/{namespace}/jobs/{NAME}"
+        await world.api.create(workspaces, TUNING | {"metadata": metadata})
+        await until(world.api, job, lambda found: found is not None)
         await world.api.delete(workspace)
         await until(world.api, workspace, lambda found: found is None)
 

@@ -106,31 +106,6 @@ REFUSED: list[tuple[str, dict[str, Any], Settings, Preset]] = [
     ("RuntimeNotOffered", {"annotations": {"kaito.sh/runtime": "vllm"}}, SETTINGS, MISTRAL_7B),
     ("RuntimeNotOffered", {"annotations": {"kaito.sh/runtime": "transformer"}}, BYO, MISTRAL_7B),
     (
-        "TuningNotOffered",
-        {
-            "inference": None,
-            "tuning": {
-                "preset": {"name": "mistral-7b"},
-                "method": "lora",
-                "input": {"urls": ["https://example.com/data"]},
-                "output": {"volumeSource": {"emptyDir": {}}},
-            },
-        },
-        SETTINGS,
-        MISTRAL_7B,
-    ),
-    (
-        "AdaptersNotOffered",
-        {
-            "inference": {
-                "preset": {"name": "mistral-7b-instruct"},
-                "adapters": [{"source": {"name": "a", "image": "registry.example/adapter:1"}}],
-            }
-        },
-        SETTINGS,
-        MISTRAL_7B,
-    ),
-    (
         "PartitionNotOffered",
         {
             "resource": {

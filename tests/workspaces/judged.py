@@ -47,6 +47,9 @@ JUDGED: dict[str, Judged] = {
         good=annotated(_PLAN, "only"),
         says="there are atelier.dev/plan, atelier.dev/instance-types",
     ),
+    "nodes released perhaps": refused(
+        "atelier.dev/release-nodes-when-done", "yes", 'write "true", spelt so', "true"
+    ),
     "enablelb in small letters": refused(
         "kaito.sh/enablelb", "true", '"true" is not supported: use True, spelt so', "True"
     ),

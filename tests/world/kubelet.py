@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from tests.world.api import Api, ApiError, Manifest
 from tests.world.cloud import condition, now
 from tests.world.model import Model
+from tests.world.training import Training
 
 GPU = "nvidia.com/gpu"
 OURS = "labelSelector=kaito.sh/workspace"
@@ -34,6 +35,7 @@ class Kubelet:
     crashes: str = "/broken:"
     stuck: Manifest | None = None
     models: dict[str, Model] = field(default_factory=dict)
+    trainings: dict[str, Training] = field(default_factory=dict)
     _held: dict[str, tuple[str, int]] = field(default_factory=dict)
     _tokens: Counter[str] = field(default_factory=Counter)
 
@@ -60,6 +62,9 @@ class Kubelet:
                 await model.stop()
 
     async def _run(self, pod: Manifest) -> None:
+        if "batch.kubernetes.io/job-name" in pod["metadata"]["labels"]:
+            await self._train(pod)
+            return
         name = pod["metadata"]["name"]
         namespace = pod["metadata"]["namespace"]
         model = Model(on_token=lambda: self._tokens.update([namespace]))
@@ -77,6 +82,34 @@ class Kubelet:
                 self._held.pop(pod["metadata"]["uid"], None)
                 self.models.pop(name, None)
                 await model.stop()
+
+    async def _train(self, pod: Manifest) -> None:
+        """Run the pod of a Job until the test ends it; then it lies there with its last words."""
+        name = pod["metadata"]["name"]
+        training = Training()
+        with contextlib.suppress(ApiError):
+            try:
+                await self._place(pod)
+                await training.start()
+                self.trainings[name] = training
+                started = now()
+                running = {"running": {"startedAt": started}}
+                await self.api.merge(f"{_path(pod)}/status", _of_job(pod, training, running))
+                await training.ended.wait()
+                end = {
+                    "exitCode": training.exit_code,
+                    "reason": "Error" if training.exit_code else "Completed",
+                    "message": training.last_words,
+                    "startedAt": started,
+                    "finishedAt": now(),
+                }
+                await self.api.merge(
+                    f"{_path(pod)}/status", _of_job(pod, training, {"terminated": end})
+                )
+            finally:
+                self._held.pop(pod["metadata"]["uid"], None)
+                self.trainings.pop(name, None)
+                await training.stop()
 
     async def _place(self, pod: Manifest) -> None:
         while True:
@@ -135,6 +168,31 @@ def _fits(pod: Manifest, node: Manifest) -> bool:
         )
         for term in required.get("nodeSelectorTerms", [{}])
     )
+
+
+def _of_job(pod: Manifest, training: Training, state: Manifest) -> Manifest:
+    container = pod["spec"]["containers"][0]
+    ended = "terminated" in state
+    phase = ("Failed" if training.exit_code else "Succeeded") if ended else "Running"
+    running = "False" if ended else "True"
+    return {
+        "status": {
+            "phase": phase,
+            "podIP": training.address,
+            "podIPs": [{"ip": training.address}],
+            "conditions": [condition("PodScheduled", "True"), condition("Ready", running)],
+            "containerStatuses": [
+                {
+                    "name": container["name"],
+                    "image": container["image"],
+                    "imageID": "",
+                    "ready": not ended,
+                    "restartCount": 0,
+                    "state": state,
+                }
+            ],
+        }
+    }
 
 
 def _crashed(pod: Manifest) -> Manifest:

@@ -31,6 +31,7 @@ from workspace_operator.api.status import (
     Startup,
     WorkspaceStatus,
 )
+from workspace_operator.api.training import TrainingStatus
 from workspace_operator.api.workspace import (
     ALPHA_VERSION,
     FINALIZER,
@@ -87,6 +88,7 @@ __all__ = [
     "Rollout",
     "Startup",
     "Timestamp",
+    "TrainingStatus",
     "Tuning",
     "Workspace",
     "WorkspaceStatus",

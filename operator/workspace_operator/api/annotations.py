@@ -22,6 +22,7 @@ KAITO_PREFIX = "kaito.sh/"
 PLAN_ANNOTATION = "atelier.dev/plan"
 PLAN_ONLY = "only"
 TYPES_ANNOTATION = "atelier.dev/instance-types"
+RELEASE_ANNOTATION = "atelier.dev/release-nodes-when-done"
 
 MOST_TYPES = 16
 # Source: kubernetes.io/docs/concepts/overview/working-with-objects/labels, "Syntax": an instance
@@ -81,6 +82,12 @@ ANNOTATIONS: tuple[Annotation, ...] = (
         pattern=_INSTANCE_TYPES,
         remedy="write at most 16 instance types with commas between them, such as "
         "Standard_NC24ads_A100_v4,Standard_NV36ads_A10_v5",
+    ),
+    Annotation(
+        key=RELEASE_ANNOTATION,
+        does="gives the machines of a tuning back when it has ended, well or not",
+        values=("true", "false"),
+        remedy='write "true", spelt so, or remove it to keep them until the Workspace is deleted',
     ),
     Annotation(
         key="kaito.sh/enablelb",

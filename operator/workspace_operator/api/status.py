@@ -14,6 +14,7 @@ from pydantic import Field
 
 from workspace_operator.api.model import Integer, Model, Timestamp
 from workspace_operator.api.rollout import Rollout
+from workspace_operator.api.training import TrainingStatus
 
 # Source: k8s.io/apimachinery, pkg/apis/meta/v1/types.go, type Condition.
 CONDITION_TYPE_PATTERN = (
@@ -267,6 +268,7 @@ class WorkspaceStatus(Model):
     rollout: Rollout | None = Field(
         default=None, description="Which revision of the pod serves, and which was taken back."
     )
+    tuning: TrainingStatus | None = Field(default=None, description="How far the tuning is.")
     observed_generation: Integer | None = Field(
         default=None, description="Generation of the Workspace that this status speaks of."
     )

@@ -15,7 +15,7 @@ Must not import changes or status.
 from dataclasses import replace
 from datetime import datetime
 
-from workspace_operator.api import Workspace
+from workspace_operator.api import Rollout, Workspace
 from workspace_operator.objects.deployment import deployment, pod_template
 from workspace_operator.objects.metadata import identity_of, is_ours, with_desired_hash
 from workspace_operator.objects.network_policy import network_policy
@@ -24,6 +24,7 @@ from workspace_operator.objects.placement import usable_nodes
 from workspace_operator.objects.rollout import Decision, decide, with_record
 from workspace_operator.objects.service import service
 from workspace_operator.objects.slots import slots
+from workspace_operator.objects.tuning_job import gives_nodes_back, tuning_job
 from workspace_operator.plan import Plan, ports_of
 from workspace_operator.settings import NodeProvisioner, Settings
 from workspace_operator.snapshot import Manifest, Snapshot
@@ -41,6 +42,8 @@ def desired_objects(
     A NodeClaim that stands is not among them: nothing of it may change. Only those to be asked for
     now are.
     """
+    if plan.training is not None:
+        return _training(workspace, plan, snapshot, settings, now)
     decision = rollout(workspace, plan, snapshot, settings, now)
     template = decision.template
     if plan.preset is None:
@@ -58,10 +61,26 @@ def desired_objects(
     return tuple(wanted)
 
 
+def _training(
+    workspace: Workspace, plan: Plan, snapshot: Snapshot, settings: Settings, now: datetime
+) -> tuple[Manifest, ...]:
+    """Return what a tuning needs: a machine, and on it a Job that nobody but us may speak to."""
+    wanted = _claims(workspace, plan, snapshot, settings, now)
+    if plan.preset is None or workspace.tuning is None:
+        return tuple(wanted)
+    if _gate_is_open(workspace, plan, snapshot):
+        if settings.model_network_policy:
+            wanted.append(with_desired_hash(network_policy(workspace, plan, settings)))
+        wanted.append(tuning_job(workspace, workspace.tuning, plan, plan.preset, settings))
+    return tuple(wanted)
+
+
 def rollout(
     workspace: Workspace, plan: Plan, snapshot: Snapshot, settings: Settings, now: datetime
 ) -> Decision:
     """Say which pod template is to run now, and what is to be remembered of why."""
+    if plan.training is not None:
+        return Decision(template={}, record=Rollout())
     template = pod_template(workspace, plan, settings)
     return decide(workspace, plan, template, snapshot, settings, now)
 
@@ -84,7 +103,7 @@ def _replicas(workspace: Workspace, plan: Plan, snapshot: Snapshot) -> int:
 def _claims(
     workspace: Workspace, plan: Plan, snapshot: Snapshot, settings: Settings, now: datetime
 ) -> list[Manifest]:
-    if plan.provisioner is NodeProvisioner.BYO:
+    if plan.provisioner is NodeProvisioner.BYO or gives_nodes_back(workspace, plan, snapshot):
         return []
     return [
         node_claim(workspace, plan, settings, slot)
@@ -94,6 +113,9 @@ def _claims(
 
 
 def _gate_is_open(workspace: Workspace, plan: Plan, snapshot: Snapshot) -> bool:
-    if snapshot.deployment is not None and is_ours(identity_of(workspace), snapshot.deployment):
+    owner = identity_of(workspace)
+    if any(
+        live is not None and is_ours(owner, live) for live in (snapshot.deployment, snapshot.job)
+    ):
         return True
     return len(usable_nodes(workspace, plan, snapshot)) >= plan.node_count

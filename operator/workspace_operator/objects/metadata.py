@@ -31,6 +31,7 @@ DO_NOT_DISRUPT_ANNOTATION = "karpenter.sh/do-not-disrupt"
 UID_ANNOTATION = "atelier.kaito.sh/workspace-uid"
 ORDINAL_ANNOTATION = "atelier.kaito.sh/ordinal"
 DESIRED_HASH_ANNOTATION = "atelier.kaito.sh/desired-hash"
+TRAINING_ANNOTATION = "atelier.kaito.sh/training"
 BACKED_OUT_ANNOTATION = "atelier.kaito.sh/backed-out"
 BACKED_OUT_WHY_ANNOTATION = "atelier.kaito.sh/backed-out-why"
 CONFIG_HASH_ANNOTATION = REVISION_ANNOTATION

@@ -8,19 +8,22 @@ node itself, which a NetworkPolicy never keeps out.
 
 Out of a pod that serves a preset: DNS within the cluster. Weights, tokenizer and code are in the
 image, and a server that has been taken over shall find nobody to talk to. Only a pod that was given
-a token for the model hub may speak HTTPS. A pod template of the user's own may reach what it wants:
-nobody but the user knows what that is.
+a token for the model hub may speak HTTPS, and one that fetches data or adapters may reach the ports
+of these addresses and registries. A pod that tunes is reached by the operator alone. A pod template
+of the user's own may reach what it wants: nobody but the user knows what that is.
 
-Must not import the other kinds of `objects`, but for metadata.
+Must not import the other kinds of `objects`, but for metadata, the frame and data.
 """
 
 from workspace_operator.api import Workspace
+from workspace_operator.objects.data import HTTPS_PORT, ports_out
 from workspace_operator.objects.metadata import (
     LOAD_BALANCER_ANNOTATION,
     WORKSPACE_LABEL,
     child_metadata,
     identity_of,
 )
+from workspace_operator.objects.pod_frame import options_of
 from workspace_operator.plan import Plan
 from workspace_operator.settings import Settings
 from workspace_operator.snapshot import Manifest
@@ -31,7 +34,6 @@ KIND = "NetworkPolicy"
 # Set by Kubernetes on every namespace since 1.21.
 NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
 DNS_PORT = 53
-HTTPS_PORT = 443
 
 
 def policy_name(workspace_name: str) -> str:
@@ -59,10 +61,11 @@ def network_policy(workspace: Workspace, plan: Plan, settings: Settings) -> Mani
 
 def _ingress(workspace: Workspace, plan: Plan, settings: Settings) -> Manifest:
     rule: Manifest = {"ports": [{"port": port, "protocol": "TCP"} for port in plan.ports]}
-    if workspace.annotations.get(LOAD_BALANCER_ANNOTATION) == "True":
+    if plan.training is None and workspace.annotations.get(LOAD_BALANCER_ANNOTATION) == "True":
         return rule
     operator = {"namespaceSelector": {"matchLabels": {NAMESPACE_NAME_LABEL: settings.namespace}}}
-    return rule | {"from": [*settings.model_clients, operator]}
+    clients = () if plan.training else settings.model_clients
+    return rule | {"from": [*clients, operator]}
 
 
 def _egress(workspace: Workspace) -> list[Manifest]:
@@ -70,8 +73,9 @@ def _egress(workspace: Workspace) -> list[Manifest]:
         "to": [{"namespaceSelector": {}}],
         "ports": [{"port": DNS_PORT, "protocol": each} for each in ("UDP", "TCP")],
     }
-    preset = workspace.inference.preset if workspace.inference else None
-    options = preset.preset_options if preset else None
-    if options is None or not options.model_access_secret:
+    ports = set(ports_out(workspace))
+    if options_of(workspace).model_access_secret:
+        ports.add(HTTPS_PORT)
+    if not ports:
         return [names]
-    return [names, {"ports": [{"port": HTTPS_PORT, "protocol": "TCP"}]}]
+    return [names, {"ports": [{"port": port, "protocol": "TCP"} for port in sorted(ports)]}]

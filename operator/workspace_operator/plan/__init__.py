@@ -50,6 +50,7 @@ from workspace_operator.plan.refusal import (
 )
 from workspace_operator.plan.server import (
     MODEL_PORT,
+    adapter_arguments,
     drain_seconds,
     image,
     server_arguments,
@@ -61,6 +62,7 @@ from workspace_operator.plan.template import (
     first_image,
     served_port,
 )
+from workspace_operator.plan.training import Training
 from workspace_operator.settings import Cloud, NodeProvisioner, Settings
 
 __all__ = [
@@ -74,6 +76,8 @@ __all__ = [
     "Option",
     "Plan",
     "PlanError",
+    "Training",
+    "notes_of",
     "plan",
     "plan_only",
     "plan_template",
@@ -116,6 +120,7 @@ class Plan:
         price_per_hour: What all nodes cost in an hour, where the administrator told prices.
         options: The machines to choose from; for a user who wants a plan only.
         expected_minutes: How long phases take by the administrator's word.
+        training: What is to be trained; none where a model is served.
     """
 
     preset: Preset | None
@@ -138,6 +143,7 @@ class Plan:
     price_per_hour: str | None = None
     options: tuple[Option, ...] = ()
     expected_minutes: Mapping[str, Decimal] = field(default_factory=dict)
+    training: Training | None = None
 
 
 def plan(
@@ -182,10 +188,13 @@ def plan(
         fit=fit,
         disk_gib=preset.disk_gib,
         image=image(workspace, preset, settings),
-        server_arguments=server_arguments(preset, fit, drain, config),
+        server_arguments=(
+            *server_arguments(preset, fit, drain, config),
+            *adapter_arguments(workspace),
+        ),
         drain_seconds=drain,
         node_labels=own_labels(workspace),
-        notes=(*config.notes, *_notes(workspace, machines.left_out, byo=byo)),
+        notes=(*config.notes, *notes_of(workspace, machines.left_out, byo=byo)),
         price_per_hour=price_per_hour(machines.candidates, workspace.resource.count, settings),
         options=options(workspace, preset, settings, context)
         if plan_only(workspace) and not byo
@@ -222,7 +231,11 @@ def plan_template(workspace: Workspace, settings: Settings) -> Plan:
     default = (part.resource, part.count) if part else (GPU_RESOURCE, min(counts, default=1))
     resource, gpus = asked_gpus(template) or default
     kaito = settings.cloud is Cloud.AZURE
-    notes = ["inference.config has no effect on inference.template"] if _tuned(workspace) else []
+    notes = [
+        f"inference.{name} has no effect on inference.template"
+        for name in ("config", "adapters")
+        if inference and getattr(inference, name)
+    ]
     return Plan(
         preset=None,
         provisioner=settings.node_provisioner,
@@ -239,7 +252,7 @@ def plan_template(workspace: Workspace, settings: Settings) -> Plan:
         drain_seconds=0,
         ports=ports_of(template),
         node_labels=own_labels(workspace),
-        notes=(*notes, *_notes(workspace, (), byo=byo)),
+        notes=(*notes, *notes_of(workspace, (), byo=byo)),
     )
 
 
@@ -248,11 +261,8 @@ def ports_of(template: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(dict.fromkeys((served_port(template, MODEL_PORT), *declared_ports(template))))
 
 
-def _tuned(workspace: Workspace) -> bool:
-    return bool(workspace.inference and workspace.inference.config)
-
-
-def _notes(workspace: Workspace, left_out: tuple[str, ...], *, byo: bool) -> tuple[str, ...]:
+def notes_of(workspace: Workspace, left_out: tuple[str, ...], *, byo: bool) -> tuple[str, ...]:
+    """Say what the manifest asks for and this operator has no use for."""
     notes = list(idle_notes(workspace.annotations))
     if left_out:
         notes.append(

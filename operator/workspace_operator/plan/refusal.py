@@ -34,22 +34,10 @@ def refuse_what_is_not_offered(workspace: Workspace) -> None:
         PlanError: The Workspace asks for something that is not offered.
     """
     inference = workspace.inference
-    if inference is None:
-        raise PlanError(
-            "TuningNotOffered",
-            "tuning: this version serves models only; use inference.preset, "
-            "or tune elsewhere and serve the result as a preset",
-        )
     runtime = workspace.annotations.get(RUNTIME_ANNOTATION, OFFERED_RUNTIME)
-    if inference.preset is not None and runtime != OFFERED_RUNTIME:
+    if inference and inference.preset and runtime != OFFERED_RUNTIME:
         raise PlanError(
             "RuntimeNotOffered",
             f"annotation {RUNTIME_ANNOTATION}: {runtime!r} is not offered here; "
             f"set it to {OFFERED_RUNTIME} or remove it",
-        )
-    if inference.adapters:
-        raise PlanError(
-            "AdaptersNotOffered",
-            f"inference.adapters: {len(inference.adapters)} given, and this version loads none; "
-            "merge them into the weights, or remove the field",
         )

@@ -16,6 +16,8 @@ from workspace_operator.plan.config import MAX_MODEL_LEN, RANGES, InferenceConfi
 from workspace_operator.settings import Settings
 
 MODEL_PORT = 5000
+# Source: kaito-project/kaito, pkg/workspace/manifests at v0.12.0.
+ADAPTER_FOLDER = "/mnt/adapter"
 
 # The server measures what is left beside the weights, and refuses a context that it cannot hold.
 SAFE_SHARE = 0.9
@@ -47,6 +49,18 @@ def server_arguments(
         if key in config.values:
             flags[key] = config.values[key]
     return tuple(f"--{name}={value}" for name, value in flags.items())
+
+
+def adapter_arguments(workspace: Workspace) -> tuple[str, ...]:
+    """Return the flags that name the adapters, and how much each weighs where that is said."""
+    flags = []
+    for adapter in workspace.inference.adapters if workspace.inference else ():
+        name = adapter.source.name if adapter.source else None
+        if name:
+            flags.append(f"--adapter={name}={ADAPTER_FOLDER}/{name}")
+            if adapter.strength is not None:
+                flags.append(f"--adapter-strength={name}={adapter.strength}")
+    return tuple(flags)
 
 
 def longest_context(preset: Preset, fit: MemoryFit) -> int | None:

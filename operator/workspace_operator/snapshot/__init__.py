@@ -15,6 +15,7 @@ from typing import Self
 
 from workspace_operator.api import Startup
 from workspace_operator.snapshot.claims import CLAIM_STEPS, NodeClaim
+from workspace_operator.snapshot.jobs import TrainingAnswer
 from workspace_operator.snapshot.nodes import GPU_RESOURCE, Node
 from workspace_operator.snapshot.others import Taken, taken_by
 from workspace_operator.snapshot.pods import ModelAnswer, Pod, Termination
@@ -32,6 +33,7 @@ __all__ = [
     "Snapshot",
     "Taken",
     "Termination",
+    "TrainingAnswer",
 ]
 
 
@@ -46,6 +48,7 @@ class Snapshot:
     ledgers of other Workspaces with the same preset, for a plan. `taken` says what pods of others
     hold of the nodes that the user brings. `claims_served` is false where the cluster does not know
     NodeClaims.
+    `trainings` are what pods that tune said of themselves.
     """
 
     claims: tuple[NodeClaim, ...] = ()
@@ -56,6 +59,8 @@ class Snapshot:
     deployment: Manifest | None = None
     service: Manifest | None = None
     network_policy: Manifest | None = None
+    job: Manifest | None = None
+    trainings: Mapping[str, TrainingAnswer] = field(default_factory=dict)
     replica_sets: tuple[Manifest, ...] = ()
     live_claims: Mapping[str, Manifest] = field(default_factory=dict)
     last_words: Mapping[str, ObservedCondition] = field(default_factory=dict)
@@ -72,6 +77,8 @@ class Snapshot:
         deployment: Manifest | None = None,
         service: Manifest | None = None,
         network_policy: Manifest | None = None,
+        job: Manifest | None = None,
+        trainings: Mapping[str, TrainingAnswer] | None = None,
         replica_sets: Iterable[Manifest] = (),
         pods: Iterable[Manifest] = (),
         answers: Mapping[str, ModelAnswer] | None = None,
@@ -91,6 +98,8 @@ class Snapshot:
             deployment=deployment,
             service=service,
             network_policy=network_policy,
+            job=job,
+            trainings=dict(trainings or {}),
             replica_sets=tuple(replica_sets),
             live_claims={NodeClaim.parse(manifest).name: manifest for manifest in manifests},
             last_words=dict(last_words or {}),

@@ -67,7 +67,12 @@ class Termination:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """Hold what the cluster says about one model pod."""
+    """
+    Hold what the cluster says about one model pod.
+
+    `volumes` names the objects that it mounts, `fetching` the init container that is bringing data
+    now; `fetch_end` says how one failed.
+    """
 
     name: str
     uid: str = ""
@@ -85,6 +90,9 @@ class Pod:
     restarts: int = 0
     revision: str = ""
     last_end: Termination | None = None
+    volumes: tuple[str, ...] = ()
+    fetching: str = ""
+    fetch_end: Termination | None = None
 
     @classmethod
     def parse(cls, manifest: Manifest) -> Self:
@@ -115,6 +123,9 @@ class Pod:
             ],
             last_end=_end(section(state, "terminated"))
             or _end(section(container, "lastState", "terminated")),
+            volumes=_borrowed(manifest),
+            fetching=_running_init(status),
+            fetch_end=_failed_init(status),
         )
 
     @property
@@ -155,6 +166,43 @@ def _waiting_init(status: Manifest) -> Manifest:
         if waiting.get("reason") not in (None, "PodInitializing"):
             return waiting
     return {}
+
+
+def _borrowed(manifest: Manifest) -> tuple[str, ...]:
+    """Name the objects that the pod's volumes are made of, which may not be there."""
+    names = []
+    for volume in mappings(section(manifest, "spec").get("volumes")):
+        secrets = [section(volume, "secret").get("secretName")]
+        secrets += [
+            section(each, "secret").get("name")
+            for each in mappings(section(volume, "projected").get("sources"))
+        ]
+        names += [f"Secret {text(name)}" for name in secrets if name]
+        config = text(section(volume, "configMap").get("name"))
+        claim = text(section(volume, "persistentVolumeClaim").get("claimName"))
+        names += [f"ConfigMap {config}"] if config else []
+        names += [f"PersistentVolumeClaim {claim}"] if claim else []
+        if any(key in volume for key in ("nfs", "csi", "hostPath", "image")):
+            names.append(f"volume {text(volume.get('name'))}")
+    return tuple(names)
+
+
+def _running_init(status: Manifest) -> str:
+    """Name the init container that is at work."""
+    for container in mappings(status.get("initContainerStatuses")):
+        if section(container, "state", "running"):
+            return text(container.get("name"))
+    return ""
+
+
+def _failed_init(status: Manifest) -> Termination | None:
+    """Find how an init container failed that has not succeeded since."""
+    for container in mappings(status.get("initContainerStatuses")):
+        state = section(container, "state", "terminated")
+        end = _end(state) or _end(section(container, "lastState", "terminated"))
+        if end is not None and end.exit_code:
+            return end
+    return None
 
 
 def _end(terminated: Manifest) -> Termination | None:

@@ -26,13 +26,12 @@ from workspace_operator.api import (
 )
 from workspace_operator.changes import NameConflict, conflicts, waits_for_consent
 from workspace_operator.objects.metadata import identity_of
-from workspace_operator.objects.slots import SETTLE_SECONDS, owned_claims
+from workspace_operator.objects.slots import owned_claims
 from workspace_operator.objects.watchdog import gpu_failures
 from workspace_operator.plan import Plan, PlanError
-from workspace_operator.settings import Settings
 from workspace_operator.snapshot import NodeClaim, Snapshot
 from workspace_operator.status import reasons
-from workspace_operator.status.attempts import next_attempt_at, node_attempts
+from workspace_operator.status.attempts import node_attempts
 from workspace_operator.status.evidence import Evidence, gather
 from workspace_operator.status.finding import Finding, quoted
 from workspace_operator.status.ladder import (
@@ -43,20 +42,19 @@ from workspace_operator.status.ladder import (
     to_conditions,
 )
 from workspace_operator.status.ledger import download, startup
+from workspace_operator.status.pace import READY_PHASE, requeue_after_seconds
 from workspace_operator.status.planned import plan_status
+from workspace_operator.status.training import (
+    SUCCEEDED_PHASE,
+    climb_training,
+    figures,
+    state_of,
+    training_status,
+)
 
 __all__ = ["Outcome", "report", "report_invalid", "requeue_after_seconds"]
 
 Outcome = Plan | PlanError | UnknownPreset
-
-READY_PHASE = "Ready"
-# While a server makes progress the user watches: look often.
-WATCHED_PHASES = frozenset({"StartingServer", "LoadingWeights", "WarmingUp", "Probing"})
-WATCHED_SECONDS = 2.0
-SOONEST_SECONDS = 0.5
-# What is wrong with a ConfigMap, whose correction no event tells: look often.
-CONFIG_REASONS = "Config"
-CONFIG_SECONDS = 10.0
 
 
 def report(
@@ -83,11 +81,15 @@ def report(
         return _report_deletion(workspace, snapshot, now)
     if not isinstance(outcome, Plan):
         finding = _refusal(outcome)
-        ladder = stay_at_the_bottom(workspace.status, conditions.PLAN_FITS, finding)
+        ladder = stay_at_the_bottom(
+            workspace.status, conditions.PLAN_FITS, finding, tunes=workspace.tuning is not None
+        )
         return _without_plan(workspace.status, ladder, workspace.generation, now)
     if waits_for_consent(workspace, snapshot):
         return _report_consent(workspace, outcome, snapshot, now)
     evidence = gather(workspace, outcome, snapshot, now)
+    if outcome.training is not None:
+        return _report_training(evidence, _faults(workspace, snapshot, fault), fault)
     ladder = climb(evidence, _faults(workspace, snapshot, fault), rollout or Rollout())
     status = _report_plan(evidence, ladder, fault)
     return status.model_copy(update={"rollout": rollout if rollout != Rollout() else None})
@@ -108,27 +110,6 @@ def report_invalid(
     finding = reasons.INVALID_SPEC.found(path=problem.path, why=problem.why.rstrip("."))
     ladder = stay_at_the_bottom(before, conditions.SPEC_VALID, finding)
     return _without_plan(before, ladder, generation, now)
-
-
-def requeue_after_seconds(status: WorkspaceStatus, now: datetime, settings: Settings) -> float:
-    """Return when to look again where no event would say so."""
-    longest = float(settings.resync_seconds)
-    if status.phase == READY_PHASE:
-        longest = float(settings.probe_interval_seconds)
-    elif status.phase in WATCHED_PHASES:
-        longest = WATCHED_SECONDS
-    fits = status.condition(conditions.PLAN_FITS)
-    if fits is not None and fits.reason.startswith(CONFIG_REASONS):
-        longest = min(longest, CONFIG_SECONDS)
-    due = next_attempt_at(status.node_attempts)
-    if due is not None:
-        longest = min(longest, (due - now).total_seconds())
-    for attempt in status.node_attempts:
-        # A claim that was asked for and is gone shows as such when it had time to be seen.
-        if attempt.claim is not None and attempt.time is not None:
-            settles = SETTLE_SECONDS - (now - attempt.time).total_seconds()
-            longest = min(longest, settles) if settles > 0 else longest
-    return max(SOONEST_SECONDS, longest)
 
 
 def _refusal(outcome: PlanError | UnknownPreset) -> Finding:
@@ -171,6 +152,25 @@ def _report_plan(evidence: Evidence, ladder: Ladder, fault: str) -> WorkspaceSta
         observed_generation=workspace.generation,
         node_attempts=node_attempts(evidence, fault),
         gpu_failures=gpu_failures(workspace.status, evidence.snapshot, evidence.now),
+    )
+
+
+def _report_training(
+    evidence: Evidence, faults: tuple[Finding, ...], fault: str
+) -> WorkspaceStatus:
+    """Return the status of a tuning."""
+    ladder = climb_training(evidence, faults)
+    figures_now = training_status(evidence)
+    succeeded = ladder.cause is None
+    return _report_plan(evidence, ladder, fault).model_copy(
+        update={
+            "state": state_of(ladder, evidence.workspace.status),
+            "phase": SUCCEEDED_PHASE if ladder.cause is None else ladder.cause.phase,
+            "progress": (figures(figures_now) if succeeded else _progress(ladder.cause)) or None,
+            "tuning": figures_now,
+            "endpoint": None,
+            "model": None,
+        }
     )
 
 

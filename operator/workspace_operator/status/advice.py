@@ -31,9 +31,26 @@ ADVICE: dict[str, str] = {
     "write at most the number in the message, or take a larger GPU.",
     "RuntimeNotOffered": "Only the Transformers runtime is offered: set the annotation "
     "`kaito.sh/runtime` to `transformers`, or remove it.",
-    "TuningNotOffered": "This version serves models only. Tune elsewhere, and serve the result as "
-    "a preset.",
-    "AdaptersNotOffered": "This version loads no adapters: merge them into the weights.",
+    "PresetNotTunable": "Take a preset that can be tuned (`python -m model_presets list` says "
+    "which) in another Workspace.",
+    "VolumesMissing": "Create the Secret, ConfigMap or claim that is missing; the pod goes on by "
+    "itself. `kubectl describe pod` says which of them it is. A pull or push Secret has the type "
+    "`kubernetes.io/dockerconfigjson` (`kubectl create secret docker-registry`).",
+    "FetchingData": "Mostly nothing: data or adapters are on their way. "
+    "`kubectl logs POD --all-containers` shows how far.",
+    "DataNotFetched": "The message has the words of the program that fetches: the address or the "
+    "image, and what the other side answered. An image needs files below `/data`.",
+    "WorkspaceTuningJobStatusPending": "Mostly nothing: the Job's pod is being placed or started.",
+    "PreparingData": "Nothing: the data is being read and cut into tokens.",
+    "Training": "Nothing: `status.tuning` and the column Progress have step, loss and time left.",
+    "Saving": "Nothing.",
+    "Pushing": "Nothing.",
+    "TrainingRetried": "Mostly nothing. Where the output is a volume, the next pod goes on from "
+    "the last checkpoint; else it begins anew.",
+    "TrainingRefused": "The message says what cannot be done. Correct it; an edit of the Workspace "
+    "or its ConfigMap starts another Job, and `kubectl delete job` does without one.",
+    "TrainingFailed": "Read `kubectl logs job/NAME`. An edit starts another Job, and so does "
+    "`kubectl delete job NAME`.",
     "PartitionNotOffered": "Remove `resource.partition`, and the model takes whole GPUs; a "
     "partition needs nodes that you bring.",
     "TemplateRefused": "The API server would refuse the pod of `inference.template`; the message "

@@ -10,6 +10,7 @@ from datetime import datetime
 from workspace_operator.api import GpuFailure, Workspace
 from workspace_operator.objects.placement import matching_nodes, usable_nodes
 from workspace_operator.objects.slots import Slots, slots
+from workspace_operator.objects.tuning_job import gives_nodes_back
 from workspace_operator.objects.watchdog import gpu_failures
 from workspace_operator.plan import Plan
 from workspace_operator.settings import NodeProvisioner
@@ -28,6 +29,7 @@ class Evidence:
         pods: Pods that are neither on their way out nor at their end.
         gpu_failures: When servers lost their GPU lately.
         ended: Pods that failed and still lie around, such as evicted ones.
+        released: Whether the machines were given back, since a training has ended.
     """
 
     workspace: Workspace
@@ -40,6 +42,7 @@ class Evidence:
     pods: tuple[Pod, ...]
     ended: tuple[Pod, ...]
     gpu_failures: tuple[GpuFailure, ...] = ()
+    released: bool = False
 
     @property
     def brought(self) -> bool:
@@ -64,13 +67,17 @@ class Evidence:
 def gather(workspace: Workspace, plan: Plan, snapshot: Snapshot, now: datetime) -> Evidence:
     """Work out which parts of the snapshot matter."""
     brought = plan.provisioner is NodeProvisioner.BYO
+    released = gives_nodes_back(workspace, plan, snapshot)
     ended = tuple(pod for pod in snapshot.pods if pod.phase in {"Failed", "Succeeded"})
     return Evidence(
         workspace=workspace,
         plan=plan,
         snapshot=snapshot,
         now=now,
-        slots=Slots(slots=(), surplus=()) if brought else slots(workspace, plan, snapshot, now),
+        released=released,
+        slots=Slots(slots=(), surplus=())
+        if brought or released
+        else slots(workspace, plan, snapshot, now),
         nodes=matching_nodes(workspace, plan, snapshot),
         usable=usable_nodes(workspace, plan, snapshot),
         pods=tuple(pod for pod in snapshot.current_pods if pod not in ended),

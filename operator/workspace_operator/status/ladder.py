@@ -71,29 +71,53 @@ def climb(evidence: Evidence, faults: tuple[Finding, ...], rollout: Rollout) -> 
         faults: What stood in the way of writing: refusals, objects of the same name.
         rollout: Which revision of the pod serves, is tried or was taken back.
     """
-    machines: list[Rung] = [] if evidence.brought else [_claims_rung(evidence)]
-    machines.append((conditions.NODES_READY, nodes(evidence)))
-    obstacle = _cause([finding for _, finding in machines])
-    resource = _resource(obstacle)
-    inference = _inference(evidence, obstacle, faults)
+    below, machines = beginning(evidence)
+    inference = _inference(evidence, cause_of(machines), faults)
     rolled = _rolled_out(evidence, rollout)
     rungs = (
-        (conditions.SPEC_VALID, holds("SpecValid", "the manifest is complete")),
-        (conditions.PLAN_FITS, _plan_fits(evidence)),
-        *machines,
-        (conditions.RESOURCE_READY, resource),
+        *below,
         (conditions.IMAGE_PULLED, _image_pulled(evidence, inference)),
         *_weights_rung(evidence, inference),
         (conditions.ROLLED_OUT, rolled),
         (conditions.INFERENCE_READY, inference),
     )
-    causes = [*faults, *(finding for _, finding in machines), inference]
-    return _with_sum(rungs, _cause(causes), withheld=rolled if rolled.failed else None)
+    resource = dict(below)[conditions.RESOURCE_READY]
+    return with_sum(
+        rungs,
+        cause_of([*faults, *machines, inference]),
+        inference,
+        achieved=resource.holds and inference.holds,
+        withheld=rolled if rolled.failed else None,
+    )
 
 
-def stay_at_the_bottom(before: WorkspaceStatus, rung: str, finding: Finding) -> Ladder:
+def beginning(evidence: Evidence) -> tuple[tuple[Rung, ...], list[Finding]]:
+    """Return the rungs up to the machines, and what was found of these."""
+    if evidence.released:
+        back = holds(conditions.RESOURCE_SUCCESS, "the machines were given back")
+        machines: list[Rung] = []
+    else:
+        machines = [] if evidence.brought else [_claims_rung(evidence)]
+        machines.append((conditions.NODES_READY, nodes(evidence)))
+        back = _resource(cause_of([finding for _, finding in machines]))
+    below = (
+        (conditions.SPEC_VALID, holds("SpecValid", "the manifest is complete")),
+        (conditions.PLAN_FITS, _plan_fits(evidence)),
+        *machines,
+        (conditions.RESOURCE_READY, back),
+    )
+    return below, [finding for _, finding in machines]
+
+
+def stay_at_the_bottom(
+    before: WorkspaceStatus, rung: str, finding: Finding, *, tunes: bool = False
+) -> Ladder:
     """Judge a Workspace that has no plan: the rungs above the one that broke wait for it."""
-    waiting = _held_back(finding)
+    waiting = held_back(finding)
+    top = conditions.INFERENCE_READY
+    if tunes or before.condition(conditions.JOB_STARTED) is not None:
+        top = conditions.JOB_STARTED
+        waiting = held_back(finding, "The tuning has not started", conditions.JOB_STATUS_PENDING)
     below: tuple[Rung, ...] = ((rung, finding),)
     if rung != conditions.SPEC_VALID:
         below = ((conditions.SPEC_VALID, holds("SpecValid", "the manifest is complete")), *below)
@@ -103,14 +127,15 @@ def stay_at_the_bottom(before: WorkspaceStatus, rung: str, finding: Finding) -> 
         *below,
         *kept,
         (conditions.RESOURCE_READY, _resource(finding)),
-        (conditions.INFERENCE_READY, waiting),
+        (top, waiting),
     )
-    return _with_sum(rungs, finding)
+    return with_sum(rungs, finding, waiting, achieved=False)
 
 
 def hold_at_the_plan(before: WorkspaceStatus, plan: Plan, finding: Finding) -> Ladder:
     """Judge a Workspace that is only to be planned: it could go on, and is not to."""
-    below = stay_at_the_bottom(before, conditions.PLAN_FITS, finding)
+    tunes = plan.training is not None
+    below = stay_at_the_bottom(before, conditions.PLAN_FITS, finding, tunes=tunes)
     fits = holds("PlanFits", "; ".join((plan.fit.sentence, *plan.notes)))
     rungs = tuple(
         (kind, fits if kind == conditions.PLAN_FITS else rung) for kind, rung in below.rungs
@@ -154,7 +179,7 @@ def _plan_fits(evidence: Evidence) -> Finding:
     return holds("PlanFits", "; ".join((plan.fit.sentence, *notes)))
 
 
-def _cause(findings: list[Finding]) -> Finding | None:
+def cause_of(findings: list[Finding]) -> Finding | None:
     """Return the lowest finding that does not hold, past those that only echo a later one."""
     broken = [finding for finding in findings if not finding.holds]
     telling = [finding for finding in broken if not finding.defers]
@@ -167,12 +192,16 @@ def _resource(obstacle: Finding | None) -> Finding:
     return Finding(verdict=conditions.FALSE, reason=obstacle.reason, message=obstacle.message)
 
 
-def _held_back(by: Finding) -> Finding:
+def held_back(
+    by: Finding,
+    what: str = "Inference workload is not ready",
+    word: str = conditions.INFERENCE_PENDING,
+) -> Finding:
     """Return the finding of a rung that waits for a lower one."""
     return Finding(
         verdict=conditions.FALSE,
-        reason=conditions.INFERENCE_PENDING,
-        message=f"Inference workload is not ready: waits for this: {by.message}",
+        reason=word,
+        message=f"{what}: waits for this: {by.message}",
         phase=by.phase,
         defers=True,
     )
@@ -195,7 +224,7 @@ def _inference(
             text += f"; {count} of {wanted} pods serve: {pods(evidence, others).message}"
         return holds(conditions.INFERENCE_SUCCESS, text)
     if obstacle is not None and not evidence.pods and not evidence.ended:
-        return _held_back(obstacle)
+        return held_back(obstacle)
     return pods(evidence, others)
 
 
@@ -238,8 +267,14 @@ def _weights_loaded(evidence: Evidence, inference: Finding) -> Finding:
     return not_known(WAITING, "no pod has come to that yet")
 
 
-def _with_sum(
-    rungs: tuple[Rung, ...], cause: Finding | None, withheld: Finding | None = None
+def with_sum(
+    rungs: tuple[Rung, ...],
+    cause: Finding | None,
+    summit: Finding,
+    *,
+    achieved: bool,
+    withheld: Finding | None = None,
+    text: str = "the model answers",
 ) -> Ladder:
     """
     Add the sums.
@@ -247,12 +282,10 @@ def _with_sum(
     A model that answers from an earlier revision succeeds in KAITO's sense, and is not Ready: what
     the manifest asks for now is not what runs.
     """
-    states = dict(rungs)
-    serves = states[conditions.RESOURCE_READY].holds and states[conditions.INFERENCE_READY].holds
-    succeeded = serves and cause is None  # one that cannot be written to is not as asked
-    because = withheld if succeeded else cause or states[conditions.INFERENCE_READY]
+    succeeded = achieved and cause is None  # one that cannot be written to is not as asked
+    because = withheld if succeeded else cause or summit
     whole = holds(conditions.SUCCEEDED, "workspace succeeds")
-    ready = holds("Ready", "the model answers")
+    ready = holds("Ready", text)
     if because is not None:
         ready = Finding(verdict=conditions.FALSE, reason=because.reason, message=because.message)
         word = conditions.FAILED if because.failed else conditions.PENDING

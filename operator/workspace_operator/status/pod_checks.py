@@ -43,6 +43,8 @@ START_ERRORS = frozenset(
 _MISSING_SECRET = re.compile(
     r'secrets? "(?P<name>[^"]+)" not found|couldn\'t find key \S+ in Secret [^/\s]+/(?P<owner>\S+)'
 )
+# A volume is mounted within seconds, where it is there.
+MOUNT_SECONDS = 30
 KILLED = 137  # 128 + SIGKILL
 
 # What a dying server's last words mean, the most telling first.
@@ -67,22 +69,24 @@ _LAST_WORDS: tuple[tuple[re.Pattern[str], Reason], ...] = (
 )
 
 
-def pods(evidence: Evidence, among: tuple[Pod, ...]) -> Finding:
+def pods(
+    evidence: Evidence, among: tuple[Pod, ...], checks: tuple[Check, ...] | None = None
+) -> Finding:
     """Return what keeps these pods from answering, or how far they have come."""
     if among:
-        firsts = [_first(evidence, pod) for pod in among]
+        firsts = [_first(evidence, pod, checks or _CHECKS) for pod in among]
         return max(firsts, key=lambda first: first[0])[1]
     if evidence.ended:
         return _evicted(evidence.ended[-1])
     return _without_pods(evidence.workspace, evidence)
 
 
-def _first(evidence: Evidence, pod: Pod) -> tuple[int, Finding]:
-    for order, check in enumerate(_CHECKS):
+def _first(evidence: Evidence, pod: Pod, checks: tuple[Check, ...]) -> tuple[int, Finding]:
+    for order, check in enumerate(checks):
         finding = check(evidence, pod)
         if finding is not None:
             return order, finding
-    return len(_CHECKS), reasons.PROBE_OUTSTANDING.found(pod=pod.name)
+    return len(checks), reasons.PROBE_OUTSTANDING.found(pod=pod.name)
 
 
 def _without_pods(workspace: Workspace, evidence: Evidence) -> Finding:
@@ -131,6 +135,35 @@ def _image(evidence: Evidence, pod: Pod) -> Finding | None:
     return None if pod.image_pulled else reasons.PULLING_IMAGE.found(**facts)
 
 
+def _volumes(evidence: Evidence, pod: Pod) -> Finding | None:
+    """
+    Name the volumes of a pod that waits for one.
+
+    The kubelet says which it is in an Event alone; but it makes a pod's sandbox only when all are
+    there, and that is a condition. Source: kubernetes.io, "Pod Lifecycle", Pod network readiness.
+    """
+    sandbox = pod.conditions.get("PodReadyToStartContainers")
+    if sandbox is None or sandbox.is_true or pod.running or not pod.volumes:
+        return None
+    placed = pod.scheduled.since if pod.scheduled else None
+    if placed is None or (evidence.now - placed).total_seconds() < MOUNT_SECONDS:
+        return None
+    names = ", ".join(pod.volumes)
+    return reasons.VOLUMES_MISSING.found(pod=pod.name, node=pod.node, volumes=names)
+
+
+def _fetched(_evidence: Evidence, pod: Pod) -> Finding | None:
+    """Explain an init container: it brings data or adapters."""
+    if pod.running or pod.waiting_reason in IMAGE_ERRORS | START_ERRORS:
+        return None
+    if pod.fetch_end is not None:
+        quote = quoted(pod.fetch_end.message or pod.fetch_end.reason)
+        return reasons.DATA_NOT_FETCHED.found(pod=pod.name, quote=quote)
+    if pod.fetching:
+        return reasons.FETCHING.found(pod=pod.name, what=pod.fetching.removeprefix("fetch-"))
+    return None
+
+
 def _end(_evidence: Evidence, pod: Pod) -> Finding | None:
     """Explain a container that is down, or was until just now."""
     end = pod.last_end
@@ -142,13 +175,22 @@ def _end(_evidence: Evidence, pod: Pod) -> Finding | None:
 
 
 def _explained(pod: Pod, end: Termination) -> Finding:
+    known = end_in_words(pod, end)
+    if known is not None:
+        return known
+    quote = quoted(end.message or end.reason)
+    return reasons.CRASH_LOOP.found(pod=pod.name, node=pod.node, code=end.exit_code, quote=quote)
+
+
+def end_in_words(pod: Pod, end: Termination) -> Finding | None:
+    """Return what is known of such an end, whichever program it was."""
     if end.reason == "OOMKilled" or (end.exit_code == KILLED and end.reason != "Error"):
         return reasons.OOM_KILLED.found(pod=pod.name, restarts=max(1, pod.restarts))
     quote = quoted(end.message or end.reason)
     if end.exit_code == DEVICE_LOST:
         return reasons.GPU_DEVICE_LOST.found(pod=pod.name, node=pod.node, quote=quote)
-    reason = _meaning(end.message) or reasons.CRASH_LOOP
-    return reason.found(pod=pod.name, node=pod.node, code=end.exit_code, quote=quote)
+    reason = _meaning(end.message)
+    return reason.found(pod=pod.name, node=pod.node, quote=quote) if reason else None
 
 
 def _server(evidence: Evidence, pod: Pod) -> Finding | None:
@@ -184,4 +226,5 @@ def _meaning(words: str) -> Reason | None:
     return next((reason for pattern, reason in _LAST_WORDS if pattern.search(words)), None)
 
 
-_CHECKS: tuple[Check, ...] = (_placement, _image, _end, _server, _proof)
+BEFORE_THE_START: tuple[Check, ...] = (_placement, _volumes, _fetched, _image)
+_CHECKS: tuple[Check, ...] = (*BEFORE_THE_START, _end, _server, _proof)

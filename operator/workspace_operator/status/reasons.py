@@ -96,6 +96,23 @@ SECRET_MISSING = Reason(
     phase="StartingServer",
     failed=True,
 )
+VOLUMES_MISSING = Reason(
+    word="VolumesMissing",
+    sentence="Pod {pod} waits on node {node} for one of its volumes ({volumes}). Check that each "
+    "exists in this namespace and has the keys that are asked for: kubectl describe pod {pod}.",
+    phase="MountingVolumes",
+    failed=True,
+)
+FETCHING = Reason(
+    word="FetchingData", sentence="Pod {pod} is getting {what}.", phase="FetchingData"
+)
+DATA_NOT_FETCHED = Reason(
+    word="DataNotFetched",
+    sentence="Pod {pod} could not get what it needs: {quote}. It is tried again; details: "
+    "kubectl logs {pod} --all-containers.",
+    phase="FetchingData",
+    failed=True,
+)
 EVICTED = Reason(
     word=conditions.POD_EVICTED,
     sentence="Pod {pod} was evicted from node {node}: {quote}.",

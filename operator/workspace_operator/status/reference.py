@@ -9,11 +9,11 @@ Must not be imported by the operator.
 import re
 import sys
 
-from workspace_operator.status import node_reasons, reasons
+from workspace_operator.status import node_reasons, reasons, training_reasons
 from workspace_operator.status.advice import ADVICE
 from workspace_operator.status.finding import Reason
 
-_MODULES = (reasons, node_reasons)
+_MODULES = (reasons, node_reasons, training_reasons)
 
 _HEAD = """\
 <!-- Written by `make generate` from operator/workspace_operator/status -->
@@ -33,7 +33,8 @@ _HEAD = """\
 | `WeightsLoaded` | a server holds the weights |
 | `RolledOut` | the pods are what the manifest asks for now, not an earlier revision |
 | `InferenceReady` | a token was generated through a pod that gets requests |
-| `WorkspaceSucceeded` | the sum of all, with KAITO's reasons |
+| `JobStarted` | of a tuning, in place of the five above: its program runs, or has ended well |
+| `WorkspaceSucceeded` | the sum of all, with KAITO's reasons; of a tuning: the adapter is there |
 | `Ready` | the same, with the root cause in its reason |
 | `Stalled` | it stays like this until somebody acts; absent otherwise. With `Ready` it is what kstatus, Flux and Argo CD read |
 | `WorkspaceDeleting` | it is being deleted; the message says what it waits for |

@@ -2,6 +2,7 @@
 
 from tests.builders import (
     condition,
+    ended,
     pod,
     running,
     waiting,
@@ -26,6 +27,63 @@ ROWS = [
             "metadata": {"name": "mistral", "labels": {"kaito.sh/workspace": "mistral"}},
             "status": {"conditions": [condition("ReplicaFailure", message="exceeded quota: gpus")]},
         },
+    ),
+    Row(
+        name="a Secret of a volume is missing",
+        reason="VolumesMissing",
+        says="waits on node node-1 for one of its volumes (Secret registry, ConfigMap terms)",
+        phase="MountingVolumes",
+        failed=True,
+        pods=(
+            pod(
+                conditions=[
+                    condition("PodScheduled", since=205),
+                    condition("PodReadyToStartContainers", "False"),
+                ]
+            )
+            | {
+                "spec": {
+                    "nodeName": "node-1",
+                    "containers": [{"name": "mistral"}],
+                    "volumes": [
+                        {"name": "a", "projected": {"sources": [{"secret": {"name": "registry"}}]}},
+                        {"name": "b", "configMap": {"name": "terms"}},
+                        {"name": "tmp", "emptyDir": {}},
+                    ],
+                }
+            },
+        ),
+    ),
+    Row(
+        name="an adapter is being fetched",
+        reason="FetchingData",
+        says="is getting adapter-0",
+        phase="FetchingData",
+        pods=(pod(initContainerStatuses=[{"name": "fetch-adapter-0", "state": running()}]),),
+    ),
+    Row(
+        name="an adapter cannot be fetched",
+        reason="DataNotFetched",
+        says="r.example/a:1: HTTP 401; check the name, the registry, and the pull secret",
+        phase="FetchingData",
+        failed=True,
+        pods=(
+            pod(
+                initContainerStatuses=[
+                    {
+                        "name": "fetch-adapter-0",
+                        "state": waiting("CrashLoopBackOff", "back-off"),
+                        "lastState": {
+                            "terminated": ended(
+                                1,
+                                message="r.example/a:1: HTTP 401; check the name, the registry, "
+                                "and the pull secret",
+                            )
+                        },
+                    }
+                ]
+            ),
+        ),
     ),
     Row(
         name="pod is being placed",
