@@ -11,11 +11,13 @@ log; 70 for everything else.
 
 import argparse
 import contextlib
+import json
 import logging
 import os
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from model_presets.catalog import UnknownPreset, load_catalog
@@ -131,6 +133,8 @@ def run_training(parsed: argparse.Namespace, progress: Progress) -> None:
         logger.info("pushed %s as %s", parsed.push, digest)
     progress.enter("succeeded")
     logger.info(sentence(progress.look()))
+    with contextlib.suppress(OSError):  # the last figures, for whoever looks when the pod has ended
+        TERMINATION_LOG.write_text(json.dumps(asdict(progress.look())), encoding="utf-8")
 
 
 def _verify(weights: Path, preset: Preset) -> None:

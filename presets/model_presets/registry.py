@@ -54,7 +54,8 @@ def pull_folder(
     Args:
         reference: The image, by tag or digest.
         directory: Where to; made when it is missing.
-        auth: Docker's config.json with the credentials; none for a public image.
+        auth: Docker's config.json with the credentials, or a folder of several; none for a public
+            image.
         plain_http: Speak HTTP without TLS; registries on this machine are spoken to so anyway.
 
     Returns:
@@ -149,8 +150,15 @@ def _open(reference: str, auth: Path | None, *, plain_http: bool) -> "tuple[Regi
     if backend == "basic" and auth is None:
         raise RegistryFailed(f"{reference}: the registry asks for a password; give its secret")
     registry = Registry(insecure=insecure, auth_backend=backend)
-    registry.auth.load_configs(container, configs=[str(auth)] if auth else None)
+    registry.auth.load_configs(container, configs=_configs(auth))
     return registry, container
+
+
+def _configs(auth: Path | None) -> list[str] | None:
+    """Return Docker's configurations: one file, or every *.json of a folder."""
+    if auth is None:
+        return None
+    return sorted(map(str, auth.glob("*.json"))) if auth.is_dir() else [str(auth)]
 
 
 def _backend(url: str, reference: str) -> str:
