@@ -16,8 +16,9 @@ from model_server.metrics import Metrics as ServerMetrics
 from prometheus_client import CollectorRegistry
 from workspace_operator.metrics import Metrics
 from workspace_operator.snapshot import CLAIM_STEPS
-from workspace_operator.status.pace import READY_PHASE, node_reasons, reasons
+from workspace_operator.status import node_reasons, reasons
 from workspace_operator.status.finding import Reason
+from workspace_operator.status.pace import READY_PHASE
 
 from tests.installation import CHART, render_chart
 
