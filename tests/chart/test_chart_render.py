@@ -116,7 +116,6 @@ def test_only_what_is_asked_for_is_made() -> None:
     standard = {
         "ClusterRole",
         "ClusterRoleBinding",
-        "ConfigMap",
         "CustomResourceDefinition",
         "Deployment",
         "NetworkPolicy",
@@ -131,8 +130,8 @@ def test_only_what_is_asked_for_is_made() -> None:
     off = {"admission__annotations": False, "admission__nodes": False, "admission__presets": False}
 
     assert kinds() == standard
-    assert kinds(**off) == standard - policies - {"ConfigMap"}
-    assert kinds(admission__presets=False) == standard - {"ConfigMap"}
+    assert kinds(**off) == standard - policies
+    assert kinds(admission__presets=False) == standard
     assert kinds(replicaCount=2) == standard | {"PodDisruptionBudget"}
     assert kinds(replicaCount=2, podDisruptionBudget__enabled=False) == standard
     assert kinds(networkPolicy__enabled=False) == standard - {"NetworkPolicy"}

@@ -100,9 +100,9 @@ def succeeded(workspace: Manifest | None) -> bool:
     )
 
 
-def tries_a_revision(workspace: Manifest | None) -> bool:
-    rollout = (workspace or {}).get("status", {}).get("rollout", {})
-    return "candidate" in rollout
+def has_rolled_out(deployment: Manifest | None) -> bool:
+    """Say whether the pods run what the ConfigMap says; the try may be too short to be seen."""
+    return "--max-sequences=4" in json.dumps((deployment or {}).get("spec", {}))
 
 
 def is_managed(child: Manifest | None) -> bool:
@@ -131,7 +131,7 @@ async def live(plane: ControlPlane, kubeconfig: Path) -> None:
         await until(world.api, workspace, succeeded)
         tuned = {"data": {"inference_config.yaml": "server: {max-sequences: 4}"}}
         await world.api.merge(f"/api/v1/namespaces/{namespace}/configmaps/{NAME}", tuned)
-        await until(world.api, workspace, tries_a_revision)
+        await until(world.api, children[0], has_rolled_out)
         await until(world.api, workspace, succeeded)
         for child in children:
             await world.api.merge(child, {"metadata": {"labels": {MANAGED_BY_LABEL: "somebody"}}})
