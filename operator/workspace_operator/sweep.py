@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 
 from workspace_operator.cluster import Cluster, ClusterError, Forbidden, Gone, Kind, Manifest
@@ -44,7 +44,7 @@ class Sweep:
     on_answer: Callable[[], None] = lambda: None
     show_claims: Callable[[Iterable[str], int], None] = lambda _steps, _orphans: None
     show_rivals: Callable[[int], None] = lambda _number: None
-    _before: dict[Key, Look] = field(default_factory=dict)
+    _before: dict[Key, Look] | None = None
 
     async def run(self, every_seconds: float) -> None:
         """Sweep until cancelled; an API server that does not answer is asked next time."""
@@ -79,8 +79,10 @@ class Sweep:
         for key, look in _looks(chain(claims, *children), owner_of).items():
             if key in living:
                 now[key] = now.get(key, frozenset()) | look
-        changed = {key for key, look in now.items() if self._before.get(key, look) != look}
-        for key in changed | orphans | (self._before.keys() - now.keys()):
+        # At the first sweep every key is new; the watches have just told of all of them.
+        before = now if self._before is None else self._before
+        changed = {key for key, look in now.items() if before.get(key) != look}
+        for key in changed | orphans | (before.keys() - now.keys()):
             self.add(key)
         if orphans:
             names = sorted(map(str, orphans))

@@ -91,6 +91,21 @@ async def test_a_change_that_no_event_told_wakes_its_workspace() -> None:
     assert await sweep_twice(shelf, {"Deployment": []}) == [Key("team", "a")]
 
 
+async def test_a_workspace_that_no_event_told_is_found() -> None:
+    shelf = Shelf()
+    shelf.objects = {"Workspace": [thing("a")]}
+    both = {"Workspace": [thing("a"), thing("b")]}
+    assert await sweep_twice(shelf, both) == [Key("team", "b")]
+
+
+async def test_the_first_sweep_leaves_what_the_watches_have_just_told_to_them() -> None:
+    shelf = Shelf()
+    shelf.objects = {"Workspace": [thing("a")]}
+    woken: list[Key] = []
+    await Sweep(cluster=shelf, add=woken.append).once()  # type: ignore[arg-type]  # it only lists
+    assert woken == []
+
+
 async def test_a_deletion_that_no_event_told_wakes_its_workspace() -> None:
     shelf = Shelf()
     shelf.objects = {"Workspace": [thing("a")]}

@@ -98,11 +98,11 @@ class Api:
         """Yield every object that is there, then every change, for ever."""
         extra = f"&{query}" if query else ""
         while True:
-            page = await self.send("GET", f"{path}?limit=0{extra}")
-            for item in page.get("items", []):
-                yield "ADDED", item
-            version = page["metadata"]["resourceVersion"]
             try:
+                page = await self.send("GET", f"{path}?limit=0{extra}")
+                for item in page.get("items", []):
+                    yield "ADDED", item
+                version = page["metadata"]["resourceVersion"]
                 async for event in self._stream(f"{path}?watch=1&resourceVersion={version}{extra}"):
                     yield event
             except (aiohttp.ClientError, ApiError, TimeoutError):

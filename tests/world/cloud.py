@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 from dataclasses import dataclass, field
 
+import aiohttp
+
 from tests.world.api import CLAIMS, Api, ApiError, Manifest
 from tests.world.clock import WORLD
 
@@ -74,7 +76,7 @@ class Cloud:
 
     async def _safely(self, work: object) -> None:
         """Do what is asked; an object that went away meanwhile is no failure of the cloud."""
-        with contextlib.suppress(ApiError):
+        with contextlib.suppress(ApiError, aiohttp.ClientError):
             await work  # type: ignore[misc]
 
     async def _launch(self, claim: Manifest) -> None:

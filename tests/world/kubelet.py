@@ -11,6 +11,8 @@ import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 
+import aiohttp
+
 from tests.world.api import Api, ApiError, Manifest
 from tests.world.cloud import condition, now
 from tests.world.model import Model
@@ -69,7 +71,7 @@ class Kubelet:
         namespace = pod["metadata"]["namespace"]
         model = Model(on_token=lambda: self._tokens.update([namespace]))
         model.phase = self.phase
-        with contextlib.suppress(ApiError):
+        with contextlib.suppress(ApiError, aiohttp.ClientError):
             try:
                 await self._place(pod)
                 if self.crashes in pod["spec"]["containers"][0]["image"]:

@@ -46,7 +46,7 @@ SHOWN = 200
 MASKS = (
     (re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z"), "TIME"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "UID"),
-    (re.compile(r"\b[0-9a-f]{64}\b"), "HASH"),
+    (re.compile(r"\b([0-9a-f]{64}|[0-9a-f]{12})\b"), "HASH"),
     (re.compile(r"\bws[0-9a-f]{15}\b"), "CLAIM"),
     (re.compile(r"\b127\.\d+\.\d+\.\d+\b"), "ADDRESS"),
     # The alphabet of generated names. Source: k8s.io/apimachinery, pkg/util/rand/rand.go.

@@ -1,0 +1,66 @@
+"""API server and etcd fail under the operator; it waits, and goes on where it was."""
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.cluster import ControlPlane
+from tests.fault_table.scenarios import Stage
+from tests.world.operator_process import install
+
+pytestmark = [
+    pytest.mark.apiserver,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(240),
+]
+
+
+async def test_the_api_server_is_killed_and_comes_back(
+    stage: Stage, stricken: ControlPlane
+) -> None:
+    """Fault 4: in the midst of a start."""
+    await stage.apply()
+    await asyncio.to_thread(stricken.api_server.kill)
+    await asyncio.sleep(2)
+    assert stage.bench.operator.runs
+    await asyncio.to_thread(stricken.restart_api_server)
+    await stage.ready()
+    assert stage.bench.operator.runs
+    assert len(stage.bench.history.claim_names(stage.team)) == 1
+
+
+async def test_etcd_stands_still_and_no_status_flaps(stage: Stage, stricken: ControlPlane) -> None:
+    """Fault 5."""
+    await stage.apply()
+    await stage.ready()
+    await stage.bench.history.caught_up()
+    known = len(stage.bench.history.of(stage.team, "Workspace"))
+    stricken.etcd.signal(signal.SIGSTOP)
+    try:
+        await asyncio.sleep(12)
+        assert stage.bench.operator.runs
+    finally:
+        stricken.etcd.signal(signal.SIGCONT)
+    await stage.change({"resource": {"count": 2}})
+    await stage.ready(2)
+    phases = [
+        each.body["status"]["phase"]
+        for each in stage.bench.history.of(stage.team, "Workspace")[known:]
+    ]
+    assert not {"Failed", "Invalid", "Blocked"} & set(phases)
+    assert stage.bench.operator.runs
+
+
+async def test_the_definition_goes_and_comes_back(stage: Stage, stricken: ControlPlane) -> None:
+    """Fault 30: with every Workspace in it; the process may end, the next one works."""
+    await stage.apply()
+    await stage.ready()
+    delete = ("delete", "crd", "workspaces.kaito.sh", "--timeout=40s")
+    await asyncio.to_thread(stricken.kubectl, *delete)
+    assert await stage.claims() == [], "nothing that costs money is left"
+    await asyncio.to_thread(install, stricken)
+    if not stage.bench.operator.runs:
+        stage.bench.operator.start()
+    await stage.apply()
+    await stage.ready()
