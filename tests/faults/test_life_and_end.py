@@ -162,7 +162,7 @@ async def test_the_spec_changes_at_every_step_of_a_start(stage: Stage) -> None:
     )
     with stage.bench.proxy.obeying(rule):
         await stage.apply()
-        while counts:
+        while counts:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.02)
     await stage.ready(2)
     assert len(await stage.claims()) == 2

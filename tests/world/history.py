@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.world.api import Api, Manifest
 
@@ -26,6 +26,7 @@ FOLLOWED = {
     "Pod": "/api/v1/pods",
     "Event": "/apis/events.k8s.io/v1/events",
 }
+PATIENCE_SECONDS = 5.0
 WORKSPACE = "kaito.sh/workspace"
 NAMESPACE = "kaito.sh/workspacenamespace"
 
@@ -89,10 +90,13 @@ class History:
                 continue  # told again, after the watch was opened anew
             self._known[kind, uid] = number
             seen = Revision(number=number, change=change, kind=kind, body=body, at=time.monotonic())
-            team = self._teams.setdefault(uid, seen.team)
-            self._revisions[team].append(seen)
-            if kind == "NodeClaim":
-                self._claims[team].add(seen.name)
+            self._write_down(seen)
+
+    def _write_down(self, seen: Revision) -> None:
+        team = self._teams.setdefault(seen.uid, seen.team)
+        self._revisions[team].append(seen)
+        if seen.kind == "NodeClaim":
+            self._claims[team].add(seen.name)
 
     def of(self, team: str, *kinds: str) -> list[Revision]:
         """
@@ -108,7 +112,11 @@ class History:
         return self._claims[team]
 
     async def caught_up(self) -> None:
-        """Wait until all that has happened so far has been heard of, deletions too."""
+        """
+        Wait until all that has happened so far has been heard of, deletions too.
+
+        A deletion while a watch was broken is told by none; it is written down by its absence.
+        """
         for kind, path in FOLLOWED.items():
             page = await self.api.send("GET", path)
             upto = int(page["metadata"]["resourceVersion"])
@@ -116,13 +124,20 @@ class History:
                 each["metadata"]["uid"]: int(each["metadata"]["resourceVersion"])
                 for each in page["items"]
             }
-            while not self._agrees(kind, there, upto):  # noqa: ASYNC110 - another task hears
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while not self._heard(kind, there) or self._missing(kind, there, upto):
                 await asyncio.sleep(0.02)
+                if time.monotonic() > deadline:
+                    for each in self._missing(kind, there, upto):
+                        self._write_down(replace(each, number=upto, change="DELETED"))
 
-    def _agrees(self, kind: str, there: dict[str, int], upto: int) -> bool:
+    def _heard(self, kind: str, there: dict[str, int]) -> bool:
+        return all(self._known.get((kind, uid), -1) >= number for uid, number in there.items())
+
+    def _missing(self, kind: str, there: dict[str, int], upto: int) -> list[Revision]:
         every = (each for team in self._revisions.values() for each in team if each.kind == kind)
-        heard = all(self._known.get((kind, uid), -1) >= number for uid, number in there.items())
-        return heard and all(uid in there or it.number > upto for uid, it in living(every).items())
+        known = living(every)
+        return [it for uid, it in known.items() if uid not in there and it.number <= upto]
 
     def forget(self, team: str) -> None:
         """Give up what is known of a namespace that nobody will ask about any more."""
