@@ -59,9 +59,9 @@ class Api:
         headers = {"Content-Type": kind or "application/json"}
         data = json.dumps(body) if body is not None else None
         async with self.session.request(method, path, data=data, headers=headers) as response:
-            answer: Manifest = await response.json(content_type=None) or {}
             if response.status >= 400:
-                raise ApiError(response.status, str(answer.get("message")))
+                raise ApiError(response.status, await response.text())
+            answer: Manifest = await response.json(content_type=None) or {}
             return answer
 
     async def get(self, path: str) -> Manifest | None:
