@@ -194,9 +194,14 @@ def _is_right(wanted: Manifest, snapshot: Snapshot) -> bool:
         return True  # nothing of it may change: it stays, or it is deleted
     if wanted.get("kind") == POLICY_KIND and wanted.get("spec") != live.get("spec"):
         return False  # a rule that somebody added opens what ours closes
+    return was_made_so(wanted, live) and covers(wanted, live)
+
+
+def was_made_so(wanted: Manifest, live: Manifest) -> bool:
+    """Say whether an object has held exactly this wish before: if not now, somebody changed it."""
     marked = strings(section(wanted, "metadata", "annotations")).get(DESIRED_HASH_ANNOTATION)
     held = strings(section(live, "metadata", "annotations")).get(DESIRED_HASH_ANNOTATION)
-    return marked == held and covers(wanted, live)
+    return marked is not None and marked == held
 
 
 def live_object(wanted: Manifest, snapshot: Snapshot) -> Manifest | None:

@@ -1,5 +1,5 @@
 """
-Tell the user's own event log about each phase that a Workspace enters, and each failure in one.
+Tell the user's own event log about each phase of a Workspace, each failure, each drift put right.
 
 The status holds both, and only the Lease's holder writes it, so one is announced when the stored
 one differs from the new one: a restart announces nothing again. After a crash between the two
@@ -15,6 +15,7 @@ from workspace_operator.cluster.kinds import EVENT, Manifest
 from workspace_operator.conditions import READY, STALLED, WORKSPACE_SUCCEEDED
 
 REPORTER = "kaito.sh/atelier"
+DRIFT = "Drift"
 # Source: k8s.io/api/events/v1, type Event: note holds at most 1 kB.
 MAX_NOTE_BYTES = 1024
 
@@ -36,6 +37,25 @@ def headline_event(
     word = headline(after)
     if word is None or word == before:
         return None
+    about = {"reason": word[:128], "note": _cut(_note(after)), "action": "Reconcile"}
+    return _event(body, now, instance) | about | {"type": _type(failed=_has_failed(after))}
+
+
+def drift_event(
+    body: Mapping[str, Any], changed: Manifest, now: datetime, instance: str
+) -> Manifest:
+    """Return the event for an object of a Workspace that somebody else changed and we put back."""
+    name = changed["metadata"]["name"]
+    note = (
+        f"{changed['kind']} {name} did not hold what this Workspace asks for, and was put back. "
+        f"Fields that are not ours were left alone. Who changed it: "
+        f"kubectl get {changed['kind'].lower()} {name} --show-managed-fields -o yaml"
+    )
+    about = {"reason": DRIFT, "note": _cut(note), "action": "Restore"}
+    return _event(body, now, instance) | about | {"type": _type(failed=True)}
+
+
+def _event(body: Mapping[str, Any], now: datetime, instance: str) -> Manifest:
     metadata = body["metadata"]
     return {
         "apiVersion": EVENT.api_version,
@@ -47,10 +67,6 @@ def headline_event(
         "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "reportingController": REPORTER,
         "reportingInstance": instance[:128] or REPORTER,
-        "action": "Reconcile",
-        "reason": word[:128],
-        "note": _cut(_note(after)),
-        "type": "Warning" if _has_failed(after) else "Normal",
         "regarding": {
             "apiVersion": body["apiVersion"],
             "kind": body["kind"],
@@ -59,6 +75,10 @@ def headline_event(
             "uid": metadata["uid"],
         },
     }
+
+
+def _type(*, failed: bool) -> str:
+    return "Warning" if failed else "Normal"
 
 
 def _note(status: WorkspaceStatus) -> str:

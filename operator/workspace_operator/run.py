@@ -151,7 +151,7 @@ def _assemble(
             last_words=last_words,
             training_probe=TrainingProbe(http=probe.http),
         ),
-        writer=Writer(cluster=cluster),
+        writer=Writer(cluster=cluster, instance=settings.pod_name, clock=clock),
         trial=TemplateTrial(cluster=cluster, settings=settings),
         reporter=reporter,
         metrics=metrics,

@@ -234,7 +234,7 @@ class WorkQueue(Generic[K]):
         except Exception as error:  # noqa: BLE001 - no Workspace may end the others
             self._fail(key, entry, error)
         else:
-            entry.passed = True
+            entry.passed, entry.must_wait = True, False
             if not self.telling.has_news(key):
                 entry.failures = 0
             if seconds is not None:

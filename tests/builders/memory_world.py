@@ -55,7 +55,7 @@ class MemoryWorld:
                 probe=ModelProbe(interval_seconds=30),
                 last_words=LastWords(),
             ),
-            writer=Writer(cluster=self.cluster),
+            writer=Writer(cluster=self.cluster, instance="test", clock=self.now),
             trial=TemplateTrial(cluster=self.cluster, settings=SETTINGS),
             reporter=Reporter(
                 cluster=self.cluster, metrics=metrics, instance="test", clock=self.now

@@ -72,6 +72,35 @@ async def test_a_child_that_is_deleted_comes_back(stage: Stage, what: str) -> No
             await asyncio.sleep(0.05)
 
 
+async def test_an_edit_of_a_child_is_taken_back_and_told_and_what_is_theirs_stays(
+    stage: Stage,
+) -> None:
+    """Faults 11 and 17, goal G9."""
+    await stage.apply()
+    await stage.ready()
+    api = stage.bench.world.api
+    where = workspaces.deployment_path(stage.team, "mistral")
+    edit = {"metadata": {"annotations": {"team": "blue"}}, "spec": {"replicas": 3}}
+    await api.merge(where, edit)
+    found = await workspaces.eventually(
+        api, where, lambda found: found is not None and found["spec"]["replicas"] == 1
+    )
+    assert found is not None
+    assert found["metadata"]["annotations"]["team"] == "blue"
+    await workspaces.eventually(
+        api,
+        f"/apis/events.k8s.io/v1/namespaces/{stage.team}/events",
+        lambda found: (
+            found is not None
+            and any(
+                "Deployment mistral" in each["note"]
+                for each in found["items"]
+                if each["reason"] == "Drift"
+            )
+        ),
+    )
+
+
 async def test_a_claim_without_our_labels_is_still_ours(stage: Stage) -> None:
     """Fault 18: it is known by its name, it is not bought again, and it goes with the Workspace."""
     await stage.apply()

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from workspace_operator.api import Condition, WorkspaceStatus
-from workspace_operator.events import MAX_NOTE_BYTES, headline, headline_event
+from workspace_operator.events import MAX_NOTE_BYTES, drift_event, headline, headline_event
 
 NOW = datetime(2026, 11, 21, 8, 30, 0, 123456, tzinfo=UTC)
 BODY: dict[str, Any] = {
@@ -80,3 +80,12 @@ def test_no_words_at_all_still_make_a_note() -> None:
     made = event(WorkspaceStatus(), WorkspaceStatus(phase="Ready"))
     assert made is not None
     assert made["note"] == "Phase Ready"
+
+
+def test_what_was_put_back_is_named_with_the_way_to_find_who_changed_it() -> None:
+    changed = {"kind": "Deployment", "metadata": {"name": "mistral"}}
+    made = drift_event(BODY, changed, NOW, "operator-0")
+    assert (made["reason"], made["action"], made["type"]) == ("Drift", "Restore", "Warning")
+    assert "Deployment mistral" in made["note"]
+    assert "kubectl get deployment mistral --show-managed-fields" in made["note"]
+    assert made["regarding"]["kind"] == "Workspace"

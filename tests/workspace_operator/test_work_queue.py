@@ -269,3 +269,17 @@ def test_the_author_of_a_held_key_is_heard_at_once(in_virtual_time: Run) -> None
         assert handle.times("a") == [0, 5]
 
     in_virtual_time(main())
+
+
+def test_a_pass_that_works_holds_nobody_any_more(in_virtual_time: Run) -> None:
+    async def main() -> None:
+        handle = Recorder(AskedToStayAway())
+        queue = WorkQueue(handle, workers=4, least_pause=lambda _: 3.0)
+        queue.add("a")
+        loop = asyncio.get_running_loop()
+        loop.call_later(1, handle.answers.update, {"a": 60.0})
+        loop.call_later(10, queue.add, "a")
+        await work(queue, 20)
+        assert len(handle.times("a")) == 3, "refused, done, and an event that is heard"
+
+    in_virtual_time(main())

@@ -48,18 +48,25 @@ def dishonest_statuses(
 
 
 def repeated_announcements(revisions: Iterable[Revision]) -> list[str]:
-    """Return a sentence per phase that was announced more often than it was entered."""
+    """
+    Return a sentence per phase, or failure in one, that was announced more often than entered.
+
+    Events of another action than Reconcile announce something else.
+    """
     entered: Counter[str] = Counter()
     announced: Counter[str] = Counter()
     phases: dict[str, str] = {}
     for each in revisions:
         if each.kind == "Workspace":
+            stalled = [one for one in _conditions(each.body) if one["type"] == "Stalled"]
             phase = (each.body.get("status") or {}).get("phase", "")
+            phase = stalled[0]["reason"] if stalled else phase
             entered[phase] += phases.get(each.uid) != phase
             phases[each.uid] = phase
         elif each.kind == "Event" and each.change == "ADDED":
             about = each.body.get("regarding", {}).get("kind")
-            announced[each.body.get("reason", "")] += about == "Workspace"
+            ours = about == "Workspace" and each.body.get("action", "Reconcile") == "Reconcile"
+            announced[each.body.get("reason", "")] += ours
     return [
         f"{phase} was announced {announced[phase]} times and entered {entered[phase]} times"
         for phase in announced
