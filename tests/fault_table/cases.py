@@ -97,7 +97,7 @@ async def play_reference(bench: Bench, scenario: Scenario) -> Reference:
     reference = Reference(
         scenario=scenario,
         end=end_state(revisions, stage.team, forgiven=scenario.forgiven),
-        counts=tally(revisions),
+        counts=tally(revisions, alike=scenario.machines_are_alike),
         writes=tuple(
             each.asked
             for each in bench.proxy.log[first:]
@@ -156,10 +156,10 @@ async def close(bench: Bench, case: Case) -> Case:
     slow = [f"{case.seconds:.1f} s"] if case.seconds > CONVERGE_SECONDS else []
     case.verdicts = {
         "E": difference(reference.end, _end(revisions, case)),
-        "C": difference(_plain(reference.counts), _plain(tally(revisions))),
-        "Q": late_writes(
-            bench.proxy.log, (case.ended_at or 0) + LAST_WORD_SECONDS, case.team, claims
-        ),
+        "C": difference(_plain(reference.counts), _plain(_counts(revisions, case))),
+        "Q": late_writes(bench.proxy.log, case.ended_at + LAST_WORD_SECONDS, case.team, claims)
+        if case.ended_at
+        else [],
         "S": _statuses(bench, revisions),
         "G": too_many_claims(revisions),
         "within 15 s": slow,
@@ -170,6 +170,10 @@ async def close(bench: Bench, case: Case) -> Case:
 
 def _end(revisions: list[Revision], case: Case) -> dict[str, Any]:
     return end_state(revisions, case.team, forgiven=case.reference.scenario.forgiven)
+
+
+def _counts(revisions: list[Revision], case: Case) -> Tally:
+    return tally(revisions, alike=case.reference.scenario.machines_are_alike)
 
 
 def _plain(counts: Tally) -> dict[str, int]:
@@ -212,7 +216,7 @@ async def _reached(bench: Bench, case: Case) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         revisions = bench.history.of(case.team)
-        if tally(revisions) >= case.reference.counts and (
+        if _counts(revisions, case) >= case.reference.counts and (
             _end(revisions, case) == case.reference.end
         ):
             case.ended_at = time.monotonic()

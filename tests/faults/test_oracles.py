@@ -105,6 +105,12 @@ class TestTally:
         assert tally(once) != tally(twice)
         assert tally(twice)["NodeClaim", "ordinal 0", "created"] == 2
 
+    def test_which_of_two_like_machines_it_was_may_be_forgiven(self) -> None:
+        other = claim(1, "a")
+        other.body["metadata"]["annotations"]["atelier.kaito.sh/ordinal"] = "1"
+        assert tally([claim(1, "a")]) != tally([other])
+        assert tally([claim(1, "a")], alike=True) == tally([other], alike=True)
+
     def test_a_change_is_no_creation(self) -> None:
         assert tally([claim(1, "a"), claim(2, "a", "MODIFIED")]) == tally([claim(1, "a")])
 

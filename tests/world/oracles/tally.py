@@ -25,8 +25,14 @@ COUNTED = (
 Tally = Counter[tuple[str, str, str]]
 
 
-def tally(revisions: Iterable[Revision]) -> Tally:
-    """Count creations and deletions per object."""
+def tally(revisions: Iterable[Revision], *, alike: bool = False) -> Tally:
+    """
+    Count creations and deletions per object.
+
+    Args:
+        revisions: Of one namespace.
+        alike: Whether it does not matter which of a Workspace's machines it was.
+    """
     found: Tally = Counter()
     seen: set[str] = set()
     for each in revisions:
@@ -34,13 +40,15 @@ def tally(revisions: Iterable[Revision]) -> Tally:
             continue
         if each.uid not in seen:
             seen.add(each.uid)
-            found[each.kind, _part(each), "created"] += 1
+            found[each.kind, _part(each, alike=alike), "created"] += 1
         if each.change == "DELETED":
-            found[each.kind, _part(each), "deleted"] += 1
+            found[each.kind, _part(each, alike=alike), "deleted"] += 1
     return found
 
 
-def _part(revision: Revision) -> str:
+def _part(revision: Revision, *, alike: bool) -> str:
+    if alike and revision.kind == "NodeClaim":
+        return ""
     if revision.kind == "NodeClaim":
         annotations = revision.body["metadata"].get("annotations") or {}
         return f"ordinal {annotations.get(ORDINAL, '?')}"
