@@ -84,7 +84,9 @@ async def test_retry_after_is_kept_although_events_keep_coming(stage: Stage) -> 
     await stage.ready()
     rule = Rule(
         action=refusal(429, "slow down", retry_after=4),
-        picks=lambda asked: asked.is_write and asked.plural == "services",
+        picks=lambda asked: (
+            asked.is_write and asked.plural == "services" and asked.namespace == stage.team
+        ),
         nth=1,
     )
     api, proxy = stage.bench.world.api, stage.bench.proxy
