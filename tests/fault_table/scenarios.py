@@ -19,6 +19,7 @@ from tests.world.oracles.tally import ORDINAL
 NAME = "mistral"
 OTHER_TYPE = "Standard_NC40ads_H100_v5"
 TWO = 2
+CONFIG_KEY = "inference_config.yaml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,17 +179,32 @@ async def _no_capacity(stage: Stage) -> None:
     await stage.apply()
 
 
+async def _one_tuned(stage: Stage) -> None:
+    config = {"metadata": {"name": "tuned"}, "data": {CONFIG_KEY: "server: {max-sequences: 4}"}}
+    api, team = stage.bench.world.api, stage.team
+    await api.create(f"/api/v1/namespaces/{team}/configmaps", config)
+    made = workspaces.workspace(team, NAME)
+    made["inference"]["config"] = "tuned"
+    await api.create(workspaces.path(team), made)
+    await stage.ready()
+
+
 async def _reconfigure(stage: Stage) -> None:
-    await stage.change({"metadata": {"annotations": {"kaito.sh/enablelb": "True"}}})
+    where = f"/api/v1/namespaces/{stage.team}/configmaps/tuned"
+    edit = {"data": {CONFIG_KEY: "server: {max-sequences: 8}"}}
+    await stage.bench.world.api.merge(where, edit)
+    # An edit of a ConfigMap is noticed at the next look; this is one.
+    await stage.change({"metadata": {"annotations": {"someone.example/note": "look"}}})
 
 
-async def _is_published(stage: Stage) -> None:
+async def _is_reconfigured(stage: Stage) -> None:
     def holds(found: Manifest | None) -> bool:
-        return bool(found and found["spec"]["type"] == "LoadBalancer")
+        containers = (found or {})["spec"]["template"]["spec"]["containers"]
+        return "--max-sequences=8" in containers[0]["args"]
 
-    await workspaces.eventually(
-        stage.bench.world.api, workspaces.service_path(stage.team, NAME), holds
-    )
+    where = workspaces.deployment_path(stage.team, NAME)
+    await workspaces.eventually(stage.bench.world.api, where, holds)
+    await stage.ready()
 
 
 # A try is remembered in the status, and a claim may be refused and gone before that is written.
@@ -254,9 +270,9 @@ SCENARIOS = (
     ),
     Scenario(
         name="config change",
-        told="the annotation `kaito.sh/enablelb` is set",
-        prepare=_one_ready,
+        told="the ConfigMap of `inference.config` is edited: the pods are replaced",
+        prepare=_one_tuned,
         act=_reconfigure,
-        reached=_is_published,
+        reached=_is_reconfigured,
     ),
 )
