@@ -11,6 +11,8 @@ from tests.world import workspaces
 from tests.world.fault_rules import Answer, Asked, Rule, refusal
 
 pytestmark = [
+    # They strike what the whole tier shares; one of them, after the others, once waited in vain.
+    pytest.mark.large,
     pytest.mark.apiserver,
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.timeout(240),
