@@ -24,6 +24,18 @@ class ApiError(RuntimeError):
         self.status = status
 
 
+def said(body: str) -> str:
+    """
+    Return what a refusal says: the message of a Status, or the whole body.
+
+    A server that is dying, or a proxy before it, answers without JSON.
+    """
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body
+
+
 class Api:
     """One pool of connections to one API server."""
 
@@ -60,7 +72,7 @@ class Api:
         data = json.dumps(body) if body is not None else None
         async with self.session.request(method, path, data=data, headers=headers) as response:
             if response.status >= 400:
-                raise ApiError(response.status, await response.text())
+                raise ApiError(response.status, said(await response.text()))
             answer: Manifest = await response.json(content_type=None) or {}
             return answer
 
@@ -111,7 +123,7 @@ class Api:
     async def _stream(self, path: str) -> AsyncIterator[tuple[str, Manifest]]:
         async with self.session.get(path) as response:
             if response.status >= 400:
-                raise ApiError(response.status, await response.text())
+                raise ApiError(response.status, said(await response.text()))
             pending = b""
             async for chunk in response.content.iter_any():
                 *lines, pending = (pending + chunk).split(b"\n")
