@@ -152,12 +152,11 @@ def watching(provisioner: NodeProvisioner) -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 10
     settings.watching.reconnect_backoff = 1
     settings.watching.inactivity_timeout = 70
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 50  # objects in hand at a start, of each kind
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
-    settings.queueing.idle_timeout = (
-        0.5  # a worker per object lives on for that long, and costs memory
-    )
+    # A worker per object lives on for that long with its last event: much memory after a burst.
+    settings.queueing.idle_timeout = 0.05
     settings.queueing.exit_timeout = 1
     settings.process.ultimate_exiting_timeout = 9
     selectors = settings.watching.label_selectors

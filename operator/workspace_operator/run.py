@@ -230,7 +230,7 @@ async def _watch(
 
 async def _check_definition(lease: Lease) -> None:
     try:
-        await lease.cluster.list(WORKSPACE)
+        await lease.cluster.list(WORKSPACE, namespace=lease.namespace)  # few: the kind counts
     except Gone:
         message = (
             "this cluster does not know kaito.sh/v1beta1 Workspaces; "

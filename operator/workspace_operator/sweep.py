@@ -26,13 +26,22 @@ from workspace_operator.cluster.kinds import (
     WORKSPACE,
 )
 from workspace_operator.objects.left_by_kaito import CONTROLLER_SELECTOR, is_kaitos_controller
-from workspace_operator.objects.metadata import WORKSPACE_LABEL
+from workspace_operator.objects.metadata import (
+    UID_ANNOTATION,
+    WORKSPACE_LABEL,
+    WORKSPACE_NAMESPACE_LABEL,
+)
 from workspace_operator.snapshot import CLAIM_STEPS, NodeClaim
+from workspace_operator.snapshot.reading import strings
 from workspace_operator.wake import Key, key_of, owner_of, owner_uid
 
 logger = logging.getLogger(__name__)
 
 Look = frozenset[tuple[str, str]]
+
+OWNER_LABELS = (WORKSPACE_LABEL, WORKSPACE_NAMESPACE_LABEL)
+STEP = "step"
+CHILDREN = (DEPLOYMENT, SERVICE, NETWORK_POLICY, JOB)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,20 +69,16 @@ class Sweep:
 
     async def once(self) -> None:
         """Look at everything once."""
-        workspaces, rivals, claims, *children = await asyncio.gather(
-            self.cluster.list(WORKSPACE),
-            self.cluster.list(DEPLOYMENT, labels=CONTROLLER_SELECTOR),
-            self._owned(NODE_CLAIM),
-            self._owned(DEPLOYMENT),
-            self._owned(SERVICE),
-            self._owned(NETWORK_POLICY),
-            self._owned(JOB),
-        )
+        # One kind after the other, and of each object an outline: all of it would be much memory.
+        workspaces = await self.cluster.list(WORKSPACE, keep=_outline)
+        rivals = await self.cluster.list(DEPLOYMENT, labels=CONTROLLER_SELECTOR)
+        claims = await self._owned(NODE_CLAIM)
+        children = [await self._owned(kind) for kind in CHILDREN]
         living = {key_of(workspace) for workspace in workspaces}
         lives = {workspace["metadata"]["uid"] for workspace in workspaces}
         lost = [claim for claim in claims if owner_uid(claim) not in {None, *lives}]
         orphans = {owner for claim in lost if (owner := owner_of(claim)) is not None}
-        self.show_claims(map(_step, claims), len(lost))
+        self.show_claims((claim[STEP] for claim in claims), len(lost))
         self._warn_of(list(filter(is_kaitos_controller, rivals)))
         now = _looks(workspaces, key_of)
         for key, look in _looks(chain(claims, *children), owner_of).items():
@@ -99,9 +104,26 @@ class Sweep:
 
     async def _owned(self, kind: Kind) -> list[Manifest]:
         try:
-            return await self.cluster.list(kind, labels=WORKSPACE_LABEL)
+            return await self.cluster.list(kind, labels=WORKSPACE_LABEL, keep=_outline)
         except Gone:
             return []
+
+
+def _outline(manifest: Manifest) -> Manifest:
+    """Return what a sweep compares, and of a claim how far it is."""
+    metadata = manifest["metadata"]
+    labels, annotations = (strings(metadata.get(key)) for key in ("labels", "annotations"))
+    kept = {
+        **{
+            key: metadata[key]
+            for key in ("name", "namespace", "uid", "resourceVersion")
+            if key in metadata
+        },
+        "labels": {key: labels[key] for key in OWNER_LABELS if key in labels},
+        "annotations": {key: annotations[key] for key in (UID_ANNOTATION,) if key in annotations},
+    }
+    step = _step(manifest) if manifest["kind"] == NODE_CLAIM.kind else ""
+    return {"metadata": kept, STEP: step}
 
 
 def _step(claim: Manifest) -> str:

@@ -9,11 +9,12 @@ creates. There is no admission: what is wrong is stored, as an object older than
 import builtins
 import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from workspace_operator.cluster import Conflict, Gone, Invalid, Kind, Manifest
 from workspace_operator.cluster.kinds import KINDS, kind_of
+from workspace_operator.cluster.port import whole
 
 Place = tuple[str, str | None, str]
 
@@ -38,12 +39,13 @@ class MemoryCluster:
         labels: str = "",
         fields: str = "",
         fresh: bool = True,
+        keep: Callable[[Manifest], Manifest] = whole,
     ) -> list[Manifest]:
         _ = fresh
         assert not fields, "no pods of others are looked for here"
         wanted = dict(each.split("=", 1) for each in labels.split(",") if "=" in each)
         return [
-            copy.deepcopy(held)
+            keep(copy.deepcopy(held))
             for (each, place, _), held in self.objects.items()
             if each == kind.kind
             and namespace in (None, place)

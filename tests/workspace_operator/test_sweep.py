@@ -1,12 +1,13 @@
 """What no event told us is found a sweep later; what stands still wakes nobody."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 from workspace_operator.cluster import ClusterError, Forbidden, Gone, Kind, Manifest, Unreachable
 from workspace_operator.cluster.kinds import NODE_CLAIM
+from workspace_operator.cluster.port import whole
 from workspace_operator.sweep import Sweep
 from workspace_operator.wake import Key
 
@@ -28,6 +29,7 @@ class Shelf:
         labels: str = "",
         fields: str = "",
         fresh: bool = True,
+        keep: Callable[[Manifest], Manifest] = whole,
     ) -> list[Manifest]:
         assert namespace is None
         assert not fields
@@ -38,7 +40,7 @@ class Shelf:
         if kind is NODE_CLAIM and not self.serves_claims:
             request = "GET nodeclaims"
             raise Gone(request, "not served")
-        return self.objects.get(kind.kind, [])
+        return [keep({"kind": kind.kind, **each}) for each in self.objects.get(kind.kind, [])]
 
 
 def thing(name: str, version: int = 1, uid: str = "", **metadata: Any) -> Manifest:  # noqa: ANN401

@@ -16,11 +16,12 @@ from workspace_operator.cluster.connection import Connection, Request
 from workspace_operator.cluster.errors import Gone, Unreachable
 from workspace_operator.cluster.kinds import Kind, Manifest, kind_of, path_of
 from workspace_operator.cluster.ownership import FIELD_MANAGER
+from workspace_operator.cluster.port import whole
 
 STATUS_FIELD_MANAGER = "atelier-status"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
-PAGE = "500"
+PAGE = "100"  # one of 500 took 25 MB while it was read
 # Source: kubernetes.io/docs/reference/using-api/api-concepts, "Semantics for get and list".
 ANY_VERSION = "0"
 
@@ -71,6 +72,7 @@ class ApiServer:
         labels: str = "",
         fields: str = "",
         fresh: bool = True,
+        keep: Callable[[Manifest], Manifest] = whole,
     ) -> list[Manifest]:
         """Return the objects that the selectors pick, page by page."""
         path = kind.path(namespace=namespace)
@@ -83,7 +85,7 @@ class ApiServer:
             asked = {name: value for name, value in query.items() if value}
             page = await self._page(Request(method="GET", path=path, query=asked), kind)
             found += (
-                {"apiVersion": kind.api_version, "kind": kind.kind, **item}
+                keep({"apiVersion": kind.api_version, "kind": kind.kind, **item})
                 for item in page.get("items") or ()
             )
             following = page.get("metadata", {}).get("continue", "")
