@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 # Deletions of claims arrive as events; this is for the one that is lost.
 DELETION_POLL_SECONDS = 5.0
 # The first pass only asks for machines; the next comes with the cloud's answer, or then.
-FIRST_LOOK_SECONDS = 1.0
+FIRST_LOOK_SECONDS = 3.0
 
 
 def utc_now() -> datetime:
