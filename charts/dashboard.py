@@ -119,6 +119,37 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             unit="percentunit",
         ),
     ),
+    "Tunings": (
+        Panel(
+            title="Tokens learned from per second",
+            queries={"all tunings": "max(atelier_tunings_tokens_per_second)"},
+            unit="ops",
+        ),
+        Panel(
+            title="Steps per minute",
+            queries={"all tunings": "60 * sum(rate(atelier_tunings_steps_total[5m]))"},
+        ),
+        Panel(
+            title="Longest time without a step",
+            queries={"any tuning": "max(atelier_tunings_seconds_without_step)"},
+            unit="s",
+            about="Of the training that has waited longest; status.tuning of each has its step.",
+        ),
+        Panel(
+            title="Jobs that ended in a day",
+            queries={"{{result}}": "sum by (result) (increase(atelier_tunings_ended_total[1d]))"},
+        ),
+        Panel(
+            title="Time in each phase of a tuning",
+            queries=_quantiles("atelier_tunings_phase_seconds", "le, phase", "{{phase}}", "1d"),
+            unit="s",
+        ),
+        Panel(
+            title="Last loss by the first",
+            queries=_quantiles("atelier_tunings_loss_ratio", "le", "loss", "7d"),
+            about="Of tunings that succeeded; 1 and more: nothing was learned.",
+        ),
+    ),
     "Models": (
         Panel(
             title="Requests",

@@ -13,6 +13,7 @@ from pathlib import Path
 from prometheus_client import Counter
 from prometheus_client.metrics import MetricWrapperBase
 from workspace_operator.metrics import Metrics
+from workspace_operator.tuning_metrics import TuningMetrics
 
 HEAD = """\
 <!-- Written by `make generate` from operator/workspace_operator/metrics.py -->
@@ -30,12 +31,14 @@ what the alerts mean in [operations.md](operations.md).
 """
 
 
-def wrappers(metrics: Metrics) -> Iterator[MetricWrapperBase]:
+def wrappers(metrics: Metrics | TuningMetrics) -> Iterator[MetricWrapperBase]:
     """Give every metric that the operator defines, in the order of the source."""
     for each in fields(metrics):
         held = getattr(metrics, each.name)
         if isinstance(held, MetricWrapperBase):
             yield held
+        elif isinstance(held, TuningMetrics):
+            yield from wrappers(held)
 
 
 def labels(metric: MetricWrapperBase) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from workspace_operator.tuning_metrics import TuningMetrics
+
 PASS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 PHASE_BUCKETS = (1, 5, 10, 30, 60, 120, 180, 300, 600, 900, 1800, 3600)
 
@@ -40,6 +42,7 @@ class Metrics:
     rivals: Gauge = field(init=False)
     list_age_seconds: Gauge = field(init=False)
     phase_seconds: Histogram = field(init=False)
+    tunings: TuningMetrics = field(init=False)
     _phases: dict[Hashable, str] = field(default_factory=dict)
     _tally: Tally[str] = field(default_factory=Tally)
     _startups: dict[Hashable, frozenset[str]] = field(default_factory=dict)
@@ -106,6 +109,7 @@ class Metrics:
             buckets=PHASE_BUCKETS,
             registry=registry,
         )
+        self.tunings = TuningMetrics(registry)
 
     def count_write(self, verb: str, kind: str) -> None:
         """Count one write."""
@@ -116,6 +120,7 @@ class Metrics:
         before = self._phases.pop(key, None)
         if phase is None:
             self._startups.pop(key, None)
+            self.tunings.forget(key)
         else:
             self._phases[key] = phase
         if before == phase:

@@ -71,6 +71,8 @@ class Reporter:
         self.metrics.show_phase(key, status.phase or "Unknown")
         startup = status.startup.model_dump(exclude_none=True) if status.startup else {}
         self.metrics.show_startup(key, startup)
+        if body.get("tuning") is not None:
+            self.metrics.tunings.show(key, status)
         stored = parse_status(body.get("status"))
         manifest = _with_times_of(stored, status).to_manifest()
         if manifest == stored.to_manifest():

@@ -16,9 +16,10 @@ from model_server.metrics import Metrics as ServerMetrics
 from prometheus_client import CollectorRegistry
 from workspace_operator.metrics import Metrics
 from workspace_operator.snapshot import CLAIM_STEPS
-from workspace_operator.status import node_reasons, reasons
+from workspace_operator.status import node_reasons, reasons, training_reasons
 from workspace_operator.status.finding import Reason
 from workspace_operator.status.pace import READY_PHASE
+from workspace_operator.status.training import SUCCEEDED_PHASE
 
 from tests.installation import CHART, render_chart
 
@@ -32,7 +33,7 @@ MATCHER = re.compile(r'(\w+)(?:=|!=|=~|!~)"([^"]*)"')
 PARTS = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
 PHASES = {
     each.phase
-    for module in (reasons, node_reasons)
+    for module in (reasons, node_reasons, training_reasons)
     for each in vars(module).values()
     if isinstance(each, Reason)
 }
@@ -71,7 +72,7 @@ def test_every_metric_that_is_asked_for_exists() -> None:
 @pytest.mark.usefixtures("helm")
 def test_every_value_of_a_label_that_is_asked_for_exists() -> None:
     values = {
-        "phase": PHASES | {READY_PHASE},
+        "phase": PHASES | {READY_PHASE, SUCCEEDED_PHASE},
         "step": {*CLAIM_STEPS, "Requested", "Deleting"},
         "outcome": {"done"},
         "kind": {"NodeClaim"},
