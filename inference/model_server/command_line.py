@@ -86,6 +86,11 @@ def _add_model(group: "argparse._ArgumentGroup", environment: Mapping[str, str])
         help="preset: names, revision, chat template, dtype (default: $ATELIER_PRESET, or none)",
     )
     group.add_argument(
+        "--require-lock",
+        action="store_true",
+        help="refuse a folder without weights.lock.json (default: it is served, not attested)",
+    )
+    group.add_argument(
         "--served-model-name",
         metavar="NAME",
         dest="served_model_names",

@@ -31,6 +31,7 @@ class Settings:
     Attributes:
         model: Folder in the hub's layout.
         preset: Name of the preset in the catalog, where there is one.
+        require_lock: Whether a folder without a lock file is refused.
         served_model_names: Names given by flags; they replace the preset's.
         adapters: LoRA adapters, at most ten.
         merge_adapters: Whether all of them are merged into the weights, for every request.
@@ -54,6 +55,7 @@ class Settings:
 
     model: Path
     preset: str | None = None
+    require_lock: bool = False
     served_model_names: tuple[str, ...] = ()
     adapters: tuple[AdapterChoice, ...] = ()
     merge_adapters: bool = False

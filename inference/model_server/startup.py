@@ -76,7 +76,7 @@ def load(settings: Settings, preset: Preset | None, lifecycle: Lifecycle) -> Ser
         total = checkpoint.total_bytes + sum(adapter.total_bytes for adapter in adapters)
         lifecycle.loaded(0, total)
         with ThreadPoolExecutor(1) as pool:
-            attesting = pool.submit(attest, settings.model, preset)
+            attesting = pool.submit(attest, settings.model, preset, required=settings.require_lock)
             with lean_transformers():
                 from model_server.assembly import assemble  # noqa: PLC0415 - torch: seconds
 
@@ -120,9 +120,16 @@ def _identity(adapter: AdapterCheckpoint, settings: Settings) -> AdapterIdentity
     )
 
 
-def attest(directory: Path, preset: Preset | None) -> tuple[str | None, str | None]:
+def attest(
+    directory: Path, preset: Preset | None, *, required: bool = False
+) -> tuple[str | None, str | None]:
     """
     Compare the folder with its lock file, where it has one.
+
+    Args:
+        directory: The folder of weights.
+        preset: What they must be of.
+        required: Whether a folder without a lock is refused.
 
     Returns:
         The revision that the files are of, and the lock's digest; both as far as they are known.
@@ -130,7 +137,7 @@ def attest(directory: Path, preset: Preset | None) -> tuple[str | None, str | No
     Raises:
         WrongWeights: If any file is not what the lock says, or the lock is of another preset.
     """
-    if not (directory / LOCK_NAME).exists():
+    if not required and not (directory / LOCK_NAME).exists():
         return (preset.revision if preset else None), None
     lock = read_lock(directory)
     verify(directory, lock, preset)

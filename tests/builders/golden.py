@@ -64,8 +64,14 @@ def golden_manifests() -> dict[str, Manifest]:
         "network-policy": network_policy(plain, planned(plain), SETTINGS),
         "deployment-mistral-7b": _deployment(plain, planned(plain), SETTINGS),
         "tuning-job": tuning_job(tuned, tuned.tuning, tuning_plan(tuned), MISTRAL_7B, SETTINGS),
+        "deployment-weights-pvc": _weights("pvc:models/mistral"),
         "deployment-byo-cpu": _deployment(rich, planned(rich, BYO, TINY), BYO),
     }
+
+
+def _weights(source: str) -> Manifest:
+    made = workspace(annotations={"atelier.dev/weights": source})
+    return _deployment(made, planned(made), SETTINGS)
 
 
 def _claim(made: Workspace, settings: Settings, ordinal: int, attempt: int) -> Manifest:

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 FLAGS = (
     "--model",
     "--preset",
+    "--require-lock",
     "--served-model-name",
     "--adapter",
     "--adapter-strength",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from model_presets.catalog import load_catalog
+from model_presets.lock import LOCK_NAME
 from model_server.lifecycle import Lifecycle
 from model_server.service import ServedModel
 from model_server.settings import BadStart, Settings
@@ -63,6 +64,17 @@ def test_a_folder_without_a_lock_is_believed_and_not_attested(tmp_path: Path) ->
     preset = load_catalog().get("tiny-mistral")
     assert attest(tmp_path, preset) == ("0" * 40, None)
     assert attest(tmp_path, None) == (None, None)
+
+
+def test_a_folder_without_a_lock_is_refused_where_one_is_required(
+    tiny_weights: Path, tmp_path: Path
+) -> None:
+    for file in tiny_weights.iterdir():
+        if file.name != LOCK_NAME:
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    settings = Settings(model=tmp_path, preset="tiny-mistral", device="cpu", require_lock=True)
+    with pytest.raises(BadStart, match=f"{LOCK_NAME}: missing; write it with"):
+        start(settings)
 
 
 def test_names_come_from_flags_else_the_preset_else_the_folder(tmp_path: Path) -> None:

@@ -50,6 +50,9 @@ JUDGED: dict[str, Judged] = {
     "nodes released perhaps": refused(
         "atelier.dev/release-nodes-when-done", "yes", 'write "true", spelt so', "true"
     ),
+    "weights out of a volume": refused(
+        "atelier.dev/weights", "pvc:models/../keys", "use image, pvc:CLAIM", "pvc:models/mistral"
+    ),
     "enablelb in small letters": refused(
         "kaito.sh/enablelb", "true", '"true" is not supported: use True, spelt so', "True"
     ),

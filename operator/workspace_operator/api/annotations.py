@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from workspace_operator.api.violation import Violation
+from workspace_operator.api.weights import WEIGHTS_ANNOTATION, WEIGHTS_PATTERN, WEIGHTS_REMEDY
 
 OUR_PREFIX = "atelier.dev/"
 KAITO_PREFIX = "kaito.sh/"
@@ -90,6 +91,12 @@ ANNOTATIONS: tuple[Annotation, ...] = (
         remedy='write "true", spelt so, or remove it to keep them until the Workspace is deleted',
     ),
     Annotation(
+        key=WEIGHTS_ANNOTATION,
+        does="says where the weights come from, instead of the preset's image",
+        pattern=WEIGHTS_PATTERN,
+        remedy=WEIGHTS_REMEDY,
+    ),
+    Annotation(
         key="kaito.sh/enablelb",
         does="makes the Service a LoadBalancer; may be changed at any time",
         values=("True", "False", "false"),
@@ -154,7 +161,7 @@ def annotation_rules(annotations: Mapping[str, str]) -> Iterator[Violation]:
         known = BY_KEY.get(key)
         if known is None:
             yield Violation(path=f"metadata.annotations[{key}]", why=unknown_key())
-        elif known.values and not known.takes(value):
+        elif key != TYPES_ANNOTATION and not known.takes(value):
             why = f"{value!r} is not supported: {known.use}"
             yield Violation(path=f"metadata.annotations[{key}]", why=why)
 

@@ -12,7 +12,8 @@ generated, and gates the Service; liveness follows the engine, never the load.
 Going away takes three steps: preStop lets the Service forget the pod, SIGTERM starts the drain, and
 the grace period is longer than both.
 
-Must not import the other kinds of `objects`, but for metadata, placement, the frame and data.
+Must not import the other kinds of `objects`, but for metadata, placement, the frame, data and
+weights.
 """
 
 from model_presets.preset import Preset
@@ -29,6 +30,7 @@ from workspace_operator.objects.pod_frame import (
     frame,
     resources,
 )
+from workspace_operator.objects.weights import weights_supply
 from workspace_operator.plan import MODEL_PORT, Plan
 from workspace_operator.plan.server import ADAPTER_FOLDER
 from workspace_operator.settings import Settings
@@ -50,8 +52,10 @@ ADAPTER_GIB = 2
 
 def preset_pod(workspace: Workspace, plan: Plan, preset: Preset, settings: Settings) -> Manifest:
     """Return the pod template of a Workspace that names a preset."""
-    data = _adapters(workspace, plan, settings)
-    disk = Disk(scratch=SCRATCH, limit_gib=DISK_LIMIT_GIB + ADAPTER_GIB * len(data.init_containers))
+    adapters = _adapters(workspace, plan, settings)
+    fetched = ADAPTER_GIB * len(adapters.init_containers)
+    disk = Disk(scratch=SCRATCH, limit_gib=DISK_LIMIT_GIB + fetched)
+    data = together((weights_supply(plan.weights), adapters))
     spec: Manifest = {
         "terminationGracePeriodSeconds": PRE_STOP_SECONDS + plan.drain_seconds + EXIT_SECONDS,
         "containers": [_container(workspace, plan, preset, settings, disk, data)],

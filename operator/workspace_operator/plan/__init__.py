@@ -25,6 +25,7 @@ from workspace_operator.api.annotations import (
     TYPES_ANNOTATION,
     idle_notes,
 )
+from workspace_operator.api.weights import IN_THE_IMAGE, WeightsSource, weights_source
 from workspace_operator.instance_types import find, misspelt
 from workspace_operator.memory_fit import MemoryFit, memory_fit, unknown_fit
 from workspace_operator.plan.config import (
@@ -54,6 +55,7 @@ from workspace_operator.plan.server import (
     drain_seconds,
     image,
     server_arguments,
+    weights_arguments,
 )
 from workspace_operator.plan.template import (
     GPU_RESOURCE,
@@ -121,6 +123,7 @@ class Plan:
         options: The machines to choose from; for a user who wants a plan only.
         expected_minutes: How long phases take by the administrator's word.
         training: What is to be trained; none where a model is served.
+        weights: Where the model's weights come from.
     """
 
     preset: Preset | None
@@ -144,6 +147,7 @@ class Plan:
     options: tuple[Option, ...] = ()
     expected_minutes: Mapping[str, Decimal] = field(default_factory=dict)
     training: Training | None = None
+    weights: WeightsSource = IN_THE_IMAGE
 
 
 def plan(
@@ -174,6 +178,7 @@ def plan(
     fit = memory_fit(preset, machines.gpu, machines.gpus, settings.cloud, context)
     if BYPASS_ANNOTATION not in workspace.annotations:
         check_fit(workspace, preset, fit, config)
+    weights = weights_source(workspace.annotations)
     drain = config.values.get(DRAIN_SECONDS, drain_seconds(preset, machines.gpu, machines.gpus))
     return Plan(
         preset=preset,
@@ -191,6 +196,7 @@ def plan(
         server_arguments=(
             *server_arguments(preset, fit, drain, config),
             *adapter_arguments(workspace),
+            *weights_arguments(weights),
         ),
         drain_seconds=drain,
         node_labels=own_labels(workspace),
@@ -200,6 +206,7 @@ def plan(
         if plan_only(workspace) and not byo
         else (),
         expected_minutes=settings.figures.expected_minutes,
+        weights=weights,
     )
 
 

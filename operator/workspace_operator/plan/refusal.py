@@ -5,6 +5,7 @@ Must not import the other files of `plan`.
 """
 
 from workspace_operator.api import Workspace
+from workspace_operator.api.weights import WEIGHTS_ANNOTATION, weights_source
 
 RUNTIME_ANNOTATION = "kaito.sh/runtime"
 OFFERED_RUNTIME = "transformers"
@@ -40,4 +41,11 @@ def refuse_what_is_not_offered(workspace: Workspace) -> None:
             "RuntimeNotOffered",
             f"annotation {RUNTIME_ANNOTATION}: {runtime!r} is not offered here; "
             f"set it to {OFFERED_RUNTIME} or remove it",
+        )
+    weights = weights_source(workspace.annotations)
+    if weights.elsewhere and not (inference and inference.preset):
+        raise PlanError(
+            "WeightsNotOffered",
+            f"annotation {WEIGHTS_ANNOTATION}: {weights.text!r} is offered for inference.preset "
+            f"only: a tuning takes its base from its image, a template brings its own; remove it",
         )

@@ -31,6 +31,8 @@ ADVICE: dict[str, str] = {
     "write at most the number in the message, or take a larger GPU.",
     "RuntimeNotOffered": "Only the Transformers runtime is offered: set the annotation "
     "`kaito.sh/runtime` to `transformers`, or remove it.",
+    "WeightsNotOffered": "Remove the annotation `atelier.dev/weights`, which is for "
+    "`inference.preset`. Nothing has been bought.",
     "PresetNotTunable": "Take a preset that can be tuned (`python -m model_presets list` says "
     "which) in another Workspace.",
     "VolumesMissing": "Create the Secret, ConfigMap or claim that is missing; the pod goes on by "
@@ -109,8 +111,9 @@ ADVICE: dict[str, str] = {
     "DiskFull": "The pod's scratch space is full: take an instance type with a larger disk.",
     "ModelAccessDenied": "Accept the licence on the model's page of the hub, and put a token into "
     "the Secret of `presetOptions.modelAccessSecret`, key `HF_TOKEN`.",
-    "WeightsRefused": "The weights are not those of the preset's lock file: rebuild the image, and "
-    "pull it by digest.",
+    "WeightsRefused": "The weights are not those of the preset's lock file, or have none. In the "
+    "image: rebuild it, and pull it by digest. On a volume: fill it again "
+    "([weights.md](weights.md)).",
     "ModelServerFailed": "`kubectl logs POD` has the whole account.",
     "LoadingWeights": "Wait; `status.download` and `status.progress` count the bytes.",
     "WarmingUp": "Wait some seconds.",

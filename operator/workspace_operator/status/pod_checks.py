@@ -43,6 +43,8 @@ START_ERRORS = frozenset(
 _MISSING_SECRET = re.compile(
     r'secrets? "(?P<name>[^"]+)" not found|couldn\'t find key \S+ in Secret [^/\s]+/(?P<owner>\S+)'
 )
+# Source: kubernetes/kubernetes, pkg/scheduler/framework/plugins/volumebinding at v1.35.
+_MISSING_CLAIM = re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)" not found')
 # A volume is mounted within seconds, where it is there.
 MOUNT_SECONDS = 30
 KILLED = 137  # 128 + SIGKILL
@@ -63,7 +65,9 @@ _LAST_WORDS: tuple[tuple[re.Pattern[str], Reason], ...] = (
         reasons.MODEL_ACCESS_DENIED,
     ),
     (
-        re.compile(r"sha-?256|safetensors|lock file|copy (it|the file) again", re.IGNORECASE),
+        re.compile(
+            r"sha-?256|safetensors|lock file|weights\.lock|copy (it|the file) again", re.IGNORECASE
+        ),
         reasons.WEIGHTS_REFUSED,
     ),
 )
@@ -107,11 +111,17 @@ def _evicted(pod: Pod) -> Finding:
     return reasons.EVICTED.found(**facts)
 
 
-def _placement(_evidence: Evidence, pod: Pod) -> Finding | None:
+def _placement(evidence: Evidence, pod: Pod) -> Finding | None:
     if pod.node:
         return None
     scheduled = pod.scheduled
     if scheduled is not None and scheduled.status == "False":
+        missing = _MISSING_CLAIM.search(scheduled.message)
+        if missing is not None:
+            namespace = evidence.workspace.namespace
+            return reasons.CLAIM_MISSING.found(
+                pod=pod.name, claim=missing["name"], namespace=namespace
+            )
         quote = quoted(scheduled.message or scheduled.reason)
         return reasons.UNSCHEDULABLE.found(pod=pod.name, quote=quote)
     return reasons.SCHEDULING.found(pod=pod.name)

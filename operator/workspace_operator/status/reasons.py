@@ -103,6 +103,13 @@ VOLUMES_MISSING = Reason(
     phase="MountingVolumes",
     failed=True,
 )
+CLAIM_MISSING = Reason(
+    word="VolumesMissing",
+    sentence="Pod {pod} waits for PersistentVolumeClaim {claim}, which is not in namespace "
+    "{namespace}. Create it there; the pod then starts by itself.",
+    phase="MountingVolumes",
+    failed=True,
+)
 FETCHING = Reason(
     word="FetchingData", sentence="Pod {pod} is getting {what}.", phase="FetchingData"
 )
@@ -180,7 +187,8 @@ MODEL_ACCESS_DENIED = Reason(
 )
 WEIGHTS_REFUSED = Reason(
     word="WeightsRefused",
-    sentence="The weights in pod {pod} are not those of the preset: {quote}. Rebuild the image.",
+    sentence="The weights in pod {pod} are not those of the preset: {quote}. Rebuild the image, "
+    "or mend what annotation atelier.dev/weights names.",
     phase="LoadingWeights",
     failed=True,
 )

@@ -55,6 +55,43 @@ ROWS = [
         ),
     ),
     Row(
+        name="weights on a volume have no lock",
+        reason="WeightsRefused",
+        says="or mend what annotation atelier.dev/weights names",
+        phase="LoadingWeights",
+        failed=True,
+        facts={"annotations": {"atelier.dev/weights": "pvc:models"}},
+        pods=(
+            pod(
+                state=waiting("CrashLoopBackOff"),
+                last=ended(1, message="/models/weights/weights.lock.json: missing; write it"),
+                restarts=2,
+            ),
+        ),
+    ),
+    Row(
+        name="the claim of the weights is missing",
+        reason="VolumesMissing",
+        says="waits for PersistentVolumeClaim models, which is not in namespace team",
+        phase="MountingVolumes",
+        failed=True,
+        facts={"annotations": {"atelier.dev/weights": "pvc:models"}},
+        pods=(
+            pod(
+                placed=False,
+                conditions=[
+                    condition(
+                        "PodScheduled",
+                        "False",
+                        "Unschedulable",
+                        '0/3 nodes are available: persistentvolumeclaim "models" not found. not '
+                        "found",
+                    )
+                ],
+            ),
+        ),
+    ),
+    Row(
         name="an adapter is being fetched",
         reason="FetchingData",
         says="is getting adapter-0",
