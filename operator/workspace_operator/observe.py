@@ -79,7 +79,9 @@ class Observer:
         nothing = deployment is None and job is None
         others = await self._pods_of_others(nodes) if brought and nothing else []
         pods = [] if workspace is None or nothing else await self._pods(owner)
-        answers = await self._answers(workspace, pods) if workspace and serves else {}
+        inference = workspace.inference if workspace else None
+        own_server = inference is None or inference.template is None
+        answers = await self._answers(pods, own_server=own_server) if serves else {}
         trainings = await self._trainings(pods) if tunes else {}
         return Snapshot.parse(
             node_claims=claims or (),
@@ -97,6 +99,14 @@ class Observer:
             starts=starts,
             others=others,
         )
+
+    async def what_runs(self, owner: Identity, status: WorkspaceStatus, body: Manifest) -> Snapshot:
+        """Return the machines and pods of a Workspace that cannot be read."""
+        claims = await self._claims(owner, status, leaving=False)
+        pods = await self._pods(owner)
+        own_server = not section(body, "inference", "template")
+        answers = await self._answers(pods, own_server=own_server)
+        return Snapshot.parse(node_claims=claims or (), pods=pods, answers=answers)
 
     async def _pods_of_others(self, nodes: list[Manifest]) -> list[Manifest]:
         """Return the pods on nodes that the user brings, before one of ours is put there."""
@@ -192,12 +202,10 @@ class Observer:
         return await self.cluster.list(POD, namespace=owner.namespace, labels=labels, fresh=False)
 
     async def _answers(
-        self, workspace: Workspace, manifests: list[Manifest]
+        self, manifests: list[Manifest], *, own_server: bool
     ) -> dict[str, ModelAnswer]:
         """Ask the pods that serve."""
         pods = [Pod.parse(manifest) for manifest in manifests]
-        inference = workspace.inference
-        own_server = inference is None or inference.template is None
         if self.settings.probe is Probe.READINESS or not own_server:
             return by_readiness(pods)
         return await self.probe.answers(pods)

@@ -112,8 +112,7 @@ class Reconciler:
         try:
             workspace = parse(self.reporter.with_untold(key, body))
         except InvalidSpec as problem:
-            self._explain(key, body, problem)
-            return None
+            return await self._explain(key, body, problem)
         at_once = newborn and self.settings.node_provisioner is NodeProvisioner.KARPENTER
         return await self._bring_closer(key, body, workspace, at_once=at_once)
 
@@ -157,12 +156,15 @@ class Reconciler:
         config_map = await self.observer.config(workspace)
         return decide(workspace, config_map, self.catalog, self.settings)
 
-    def _explain(self, key: Key, body: Manifest, problem: InvalidSpec) -> None:
+    async def _explain(self, key: Key, body: Manifest, problem: InvalidSpec) -> float | None:
         """Tell what is wrong with the manifest; what runs is left alone until it is corrected."""
         before = self._told(key, body)
         generation = body["metadata"].get("generation", 0)
-        status = report_invalid(problem, generation, before, self.clock())
+        snapshot = await self.observer.what_runs(_identity(body), before, body)
+        status = report_invalid(problem, generation, before, snapshot, self.clock())
         self.reporter.note(key, body, status)
+        runs = snapshot.current_pods
+        return requeue_after_seconds(status, self.clock(), self.settings) if runs else None
 
     async def _let_go(self, key: Key, body: Manifest) -> float | None:
         """Delete what the Workspace has, and release it when its machines are gone."""

@@ -95,3 +95,53 @@ async def test_an_edit_of_the_config_map_rolls_the_pods_and_a_comment_does_not(
         ),
     )
     assert "--max-sequences=6" in await arguments(world, team)
+
+
+async def test_a_model_that_answers_goes_on_while_its_config_map_is_refused(
+    operator: Operator, world: World, team: str
+) -> None:
+    """What is asked for is refused and said so; what runs is served, told and left alone."""
+    _ = operator
+    others = set(world.kubelet.models)
+    await write(world, team, "server: {max-sequences: 4}")
+    await world.api.create(workspaces.path(team), tuned(team))
+    await workspaces.in_phase(world.api, team, "mistral", "Ready")
+    deployment = workspaces.deployment_path(team, "mistral")
+    before = await workspaces.present(world.api, deployment)
+
+    await world.api.merge(config_path(team, "tuned"), {"data": {KEY: "server: {max-sequence: 4}"}})
+    await nudge(world, team)
+    found = await workspaces.with_reason(world.api, team, "mistral", "ConfigInvalid")
+
+    for kind, verdict in {
+        "SpecValid": "True",
+        "PlanFits": "False",
+        "ResourceReady": "True",
+        "RolledOut": "False",
+        "InferenceReady": "True",
+        "WorkspaceSucceeded": "True",
+        "Ready": "False",
+        "Stalled": "True",
+    }.items():
+        condition = workspaces.condition(found, kind)
+        assert condition["status"] == verdict, condition
+        assert condition["observedGeneration"] == found["metadata"]["generation"]
+    message = workspaces.condition(found, "Ready")["message"]
+    assert "did you mean max-sequences?" in message
+    assert message.endswith("The model goes on answering as it was before that.")
+    assert found["status"]["state"] == "Ready"
+    same = await workspaces.present(world.api, deployment)
+    assert same["metadata"]["generation"] == before["metadata"]["generation"]
+    assert same["status"]["readyReplicas"] == 1
+
+    (model,) = [each for pod, each in world.kubelet.models.items() if pod not in others]
+    model.phase = "loading"
+    await workspaces.eventually(
+        world.api,
+        workspaces.path(team, "mistral"),
+        lambda found: found is not None and found["status"]["state"] == "NotReady",
+    )
+    model.phase = "ready"
+    await world.api.merge(config_path(team, "tuned"), {"data": {KEY: "server: {}"}})
+    await nudge(world, team)
+    await workspaces.in_phase(world.api, team, "mistral", "Ready")

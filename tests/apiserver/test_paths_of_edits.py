@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
+from workspace_operator.status.refused import SERVES_ON
 
 from tests.cluster import ControlPlane
 from tests.workspaces import INFERENCE, merged
@@ -75,10 +76,12 @@ def settled(found: Manifest | None) -> bool:
 
 
 async def told(api: Api, namespace: str, name: str) -> tuple[str, str]:
+    """Return what is said of the spec; that a model of an earlier one goes on is another matter."""
     found = await workspaces.eventually(api, workspaces.path(namespace, name), settled)
     assert found is not None
     ready = workspaces.condition(found, "Ready")
-    return ready["reason"], ready["message"].replace(namespace, "NAMESPACE")
+    message = ready["message"].removesuffix(f" {SERVES_ON}")
+    return ready["reason"], message.replace(namespace, "NAMESPACE")
 
 
 async def made(api: Api, namespace: str, name: str) -> list[str]:

@@ -58,14 +58,14 @@ def test_a_plan_that_cannot_be_carried_out_is_a_condition() -> None:
 def test_a_spec_that_cannot_be_read_is_a_condition_and_keeps_what_was_known() -> None:
     _, before = told(SERVING)
     problem = InvalidSpec("resource.count", "-1 is not accepted: write a whole number")
-    status = report_invalid(problem, 4, before, at(500))
+    status = report_invalid(problem, 4, before, Snapshot(), at(500))
     ready = status.condition("Ready")
     assert ready
     assert (ready.reason, ready.observed_generation) == ("InvalidSpec", 4)
     assert "resource.count: -1 is not accepted" in ready.message
     assert status.state == "NotReady"
     assert status.node_attempts == before.node_attempts
-    assert report_invalid(problem, 4, status, at(600)) == status
+    assert report_invalid(problem, 4, status, Snapshot(), at(600)) == status
 
 
 def test_a_deletion_says_what_it_waits_for() -> None:

@@ -77,7 +77,7 @@ def decide(
     now = now.replace(microsecond=0)  # the status keeps whole seconds: both must agree
     revision = revision_of(wanted)
     before = _taken_back(workspace, revision, snapshot) or workspace.status.rollout or Rollout()
-    proven = {pod.revision for pod in snapshot.current_pods if _serves(pod, snapshot)} - {""}
+    proven = {pod.revision for pod in snapshot.serving_pods} - {""}
     if revision in proven or (not proven and before.serving == revision):
         return Decision(template=wanted, record=Rollout(serving=revision))
     serving = before.serving or min(proven, default=None)
@@ -131,11 +131,6 @@ def _taken_back(workspace: Workspace, revision: str, snapshot: Snapshot) -> Roll
     return Rollout(
         serving=serving, failed=revision, message=marks.get(BACKED_OUT_WHY_ANNOTATION, "")
     )
-
-
-def _serves(pod: Pod, snapshot: Snapshot) -> bool:
-    answer = snapshot.answers.get(pod.name)
-    return pod.ready and answer is not None and answer.token_generated
 
 
 def _since(

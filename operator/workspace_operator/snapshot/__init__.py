@@ -112,6 +112,17 @@ class Snapshot:
         """Return the pods that are not on their way out."""
         return tuple(pod for pod in self.pods if not pod.deleting)
 
+    @property
+    def serving_pods(self) -> tuple[Pod, ...]:
+        """Return the pods that get requests and have been seen to generate a token."""
+        return tuple(
+            pod for pod in self.current_pods if pod.ready and self.answer(pod).token_generated
+        )
+
+    def answer(self, pod: Pod) -> ModelAnswer:
+        """Return what a pod's server said, which is nothing if it was not asked."""
+        return self.answers.get(pod.name, ModelAnswer())
+
 
 def _by_age(thing: NodeClaim | Pod) -> tuple[bool, float, str]:
     """Order the oldest first; what has no birth date yet comes last."""

@@ -29,7 +29,7 @@ from workspace_operator.objects.metadata import identity_of
 from workspace_operator.objects.slots import owned_claims
 from workspace_operator.objects.watchdog import gpu_failures
 from workspace_operator.plan import Plan, PlanError
-from workspace_operator.snapshot import NodeClaim, Snapshot
+from workspace_operator.snapshot import NodeClaim, Pod, Snapshot
 from workspace_operator.status import reasons
 from workspace_operator.status.attempts import node_attempts
 from workspace_operator.status.evidence import Evidence, gather
@@ -37,13 +37,12 @@ from workspace_operator.status.finding import Finding, quoted
 from workspace_operator.status.ladder import (
     Ladder,
     climb,
-    hold_at_the_plan,
-    stay_at_the_bottom,
     to_conditions,
 )
 from workspace_operator.status.ledger import download, startup
 from workspace_operator.status.pace import READY_PHASE, requeue_after_seconds
 from workspace_operator.status.planned import plan_status
+from workspace_operator.status.refused import hold_at_the_plan, refuse
 from workspace_operator.status.training import (
     SUCCEEDED_PHASE,
     climb_training,
@@ -81,10 +80,15 @@ def report(
         return _report_deletion(workspace, snapshot, now)
     if not isinstance(outcome, Plan):
         finding = _refusal(outcome)
-        ladder = stay_at_the_bottom(
-            workspace.status, conditions.PLAN_FITS, finding, tunes=workspace.tuning is not None
+        ladder = refuse(
+            workspace.status,
+            conditions.PLAN_FITS,
+            finding,
+            snapshot,
+            nodes=workspace.resource.count,
+            tunes=workspace.tuning is not None,
         )
-        return _without_plan(workspace.status, ladder, workspace.generation, now)
+        return _without_plan(workspace.status, ladder, workspace.generation, snapshot, now)
     if waits_for_consent(workspace, snapshot):
         return _report_consent(workspace, outcome, snapshot, now)
     evidence = gather(workspace, outcome, snapshot, now)
@@ -96,7 +100,11 @@ def report(
 
 
 def report_invalid(
-    problem: InvalidSpec, generation: int, before: WorkspaceStatus, now: datetime
+    problem: InvalidSpec,
+    generation: int,
+    before: WorkspaceStatus,
+    snapshot: Snapshot,
+    now: datetime,
 ) -> WorkspaceStatus:
     """
     Return the status of an object that cannot be read as a Workspace.
@@ -105,11 +113,13 @@ def report_invalid(
         problem: What is wrong.
         generation: The object's metadata.generation.
         before: Its present status, from `api.parse_status`.
+        snapshot: What the cluster holds of it.
         now: The present.
     """
     finding = reasons.INVALID_SPEC.found(path=problem.path, why=problem.why.rstrip("."))
-    ladder = stay_at_the_bottom(before, conditions.SPEC_VALID, finding)
-    return _without_plan(before, ladder, generation, now)
+    nodes = before.target_node_count or 1
+    ladder = refuse(before, conditions.SPEC_VALID, finding, snapshot, nodes=nodes)
+    return _without_plan(before, ladder, generation, snapshot, now)
 
 
 def _refusal(outcome: PlanError | UnknownPreset) -> Finding:
@@ -132,7 +142,7 @@ def _conflict(conflict: NameConflict) -> Finding:
 
 
 def _report_plan(evidence: Evidence, ladder: Ladder, fault: str) -> WorkspaceStatus:
-    workspace, plan = evidence.workspace, evidence.plan
+    workspace, plan, snapshot = evidence.workspace, evidence.plan, evidence.snapshot
     cause = ladder.cause
     claims = [slot.claim for slot in evidence.slots.slots if slot.claim is not None]
     found_type = next((claim.instance_type for claim in claims if claim.instance_type), None)
@@ -146,12 +156,12 @@ def _report_plan(evidence: Evidence, ladder: Ladder, fault: str) -> WorkspaceSta
         progress=_progress(cause),
         startup=startup(evidence),
         download=download(evidence),
-        plan=plan_status(plan, evidence.snapshot, found_type=found_type, full=False),
+        plan=plan_status(plan, snapshot, found_type=found_type, full=False),
         endpoint=Endpoint(url=f"http://{workspace.name}.{workspace.namespace}.svc"),
-        model=_model(evidence),
+        model=_model((*evidence.serving, *evidence.pods), snapshot),
         observed_generation=workspace.generation,
         node_attempts=node_attempts(evidence, fault),
-        gpu_failures=gpu_failures(workspace.status, evidence.snapshot, evidence.now),
+        gpu_failures=gpu_failures(workspace.status, snapshot, evidence.now),
     )
 
 
@@ -180,14 +190,14 @@ def _report_consent(
     """Return the status of a Workspace that is only to be planned: all figures, and no objects."""
     finding = reasons.PLANNED.found()
     ladder = hold_at_the_plan(workspace.status, plan, finding)
-    status = _without_plan(workspace.status, ladder, workspace.generation, now)
+    status = _without_plan(workspace.status, ladder, workspace.generation, snapshot, now)
     full = plan_status(plan, snapshot, found_type=None, full=True)
     return status.model_copy(update={"plan": full, "target_node_count": plan.node_count})
 
 
-def _model(evidence: Evidence) -> ModelIdentity | None:
-    for pod in (*evidence.serving, *evidence.pods):
-        answer = evidence.answer(pod)
+def _model(among: tuple[Pod, ...], snapshot: Snapshot) -> ModelIdentity | None:
+    for pod in among:
+        answer = snapshot.answer(pod)
         if answer.model_name:
             return ModelIdentity(
                 name=answer.model_name,
@@ -198,17 +208,17 @@ def _model(evidence: Evidence) -> ModelIdentity | None:
 
 
 def _without_plan(
-    before: WorkspaceStatus, ladder: Ladder, generation: int, now: datetime
+    before: WorkspaceStatus, ladder: Ladder, generation: int, snapshot: Snapshot, now: datetime
 ) -> WorkspaceStatus:
     """Return the status of a Workspace that has no plan; what was learnt before stays."""
     return before.model_copy(
         update={
-            "state": _state(before, ready=False),
+            "state": _state(before, ready=ladder.serves),
             "conditions": to_conditions(ladder, generation, before, now),
             "phase": ladder.cause.phase if ladder.cause else None,
             "progress": None,
             "download": None,
-            "model": None,
+            "model": _model(snapshot.serving_pods, snapshot),
             "observed_generation": generation,
         }
     )

@@ -61,7 +61,7 @@ class Evidence:
 
     def answer(self, pod: Pod) -> ModelAnswer:
         """Return what a pod's server said, which is nothing if it was not asked."""
-        return self.snapshot.answers.get(pod.name, ModelAnswer())
+        return self.snapshot.answer(pod)
 
 
 def gather(workspace: Workspace, plan: Plan, snapshot: Snapshot, now: datetime) -> Evidence:

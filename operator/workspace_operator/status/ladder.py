@@ -31,7 +31,7 @@ from datetime import datetime
 from workspace_operator import conditions
 from workspace_operator.api import Condition, Rollout, WorkspaceStatus
 from workspace_operator.api.annotations import PLAN_ANNOTATION
-from workspace_operator.plan import Plan, plan_only
+from workspace_operator.plan import plan_only
 from workspace_operator.status import reasons
 from workspace_operator.status.evidence import Evidence
 from workspace_operator.status.finding import Finding, holds, not_known
@@ -99,7 +99,7 @@ def beginning(evidence: Evidence) -> tuple[tuple[Rung, ...], list[Finding]]:
     else:
         machines = [] if evidence.brought else [_claims_rung(evidence)]
         machines.append((conditions.NODES_READY, nodes(evidence)))
-        back = _resource(cause_of([finding for _, finding in machines]))
+        back = resource_of(cause_of([finding for _, finding in machines]))
     below = (
         (conditions.SPEC_VALID, holds("SpecValid", "the manifest is complete")),
         (conditions.PLAN_FITS, _plan_fits(evidence)),
@@ -107,40 +107,6 @@ def beginning(evidence: Evidence) -> tuple[tuple[Rung, ...], list[Finding]]:
         (conditions.RESOURCE_READY, back),
     )
     return below, [finding for _, finding in machines]
-
-
-def stay_at_the_bottom(
-    before: WorkspaceStatus, rung: str, finding: Finding, *, tunes: bool = False
-) -> Ladder:
-    """Judge a Workspace that has no plan: the rungs above the one that broke wait for it."""
-    waiting = held_back(finding)
-    top = conditions.INFERENCE_READY
-    if tunes or before.condition(conditions.JOB_STARTED) is not None:
-        top = conditions.JOB_STARTED
-        waiting = held_back(finding, "The tuning has not started", conditions.JOB_STATUS_PENDING)
-    below: tuple[Rung, ...] = ((rung, finding),)
-    if rung != conditions.SPEC_VALID:
-        below = ((conditions.SPEC_VALID, holds("SpecValid", "the manifest is complete")), *below)
-    machines = (conditions.NODE_CLAIM_READY, conditions.NODES_READY)
-    kept = tuple((kind, waiting) for kind in machines if before.condition(kind) is not None)
-    rungs = (
-        *below,
-        *kept,
-        (conditions.RESOURCE_READY, _resource(finding)),
-        (top, waiting),
-    )
-    return with_sum(rungs, finding, waiting, achieved=False)
-
-
-def hold_at_the_plan(before: WorkspaceStatus, plan: Plan, finding: Finding) -> Ladder:
-    """Judge a Workspace that is only to be planned: it could go on, and is not to."""
-    tunes = plan.training is not None
-    below = stay_at_the_bottom(before, conditions.PLAN_FITS, finding, tunes=tunes)
-    fits = holds("PlanFits", "; ".join((plan.fit.sentence, *plan.notes)))
-    rungs = tuple(
-        (kind, fits if kind == conditions.PLAN_FITS else rung) for kind, rung in below.rungs
-    )
-    return Ladder(rungs=rungs, cause=below.cause)
 
 
 def to_conditions(
@@ -186,7 +152,8 @@ def cause_of(findings: list[Finding]) -> Finding | None:
     return next(iter(telling or broken), None)
 
 
-def _resource(obstacle: Finding | None) -> Finding:
+def resource_of(obstacle: Finding | None) -> Finding:
+    """Return the sum of the machines' rungs, of which this is the lowest that does not hold."""
     if obstacle is None:
         return holds(conditions.RESOURCE_SUCCESS, "workspace resource is ready")
     return Finding(verdict=conditions.FALSE, reason=obstacle.reason, message=obstacle.message)

@@ -28,7 +28,7 @@ CONFIG_SECONDS = 10.0
 def requeue_after_seconds(status: WorkspaceStatus, now: datetime, settings: Settings) -> float:
     """Return when to look again where no event would say so."""
     longest = float(settings.resync_seconds)
-    if status.phase == READY_PHASE:
+    if status.phase == READY_PHASE or _serves(status):
         longest = float(settings.probe_interval_seconds)
     elif status.phase in WATCHED_PHASES:
         longest = WATCHED_SECONDS
@@ -46,3 +46,9 @@ def requeue_after_seconds(status: WorkspaceStatus, now: datetime, settings: Sett
             settles = SETTLE_SECONDS - (now - attempt.time).total_seconds()
             longest = min(longest, settles) if settles > 0 else longest
     return max(SOONEST_SECONDS, longest)
+
+
+def _serves(status: WorkspaceStatus) -> bool:
+    """Say whether a model answers, whatever else is wrong: it is to be asked for a token again."""
+    inference = status.condition(conditions.INFERENCE_READY)
+    return inference is not None and inference.status == conditions.TRUE
