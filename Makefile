@@ -94,8 +94,8 @@ server-fault-table: $(STAMP) ## Run the tests of docs/server-faults.md and write
 abuse: $(STAMP) ## Treat a server of tiny-mistral badly for ten minutes (SECONDS_OF_ABUSE=600); no 5xx, no growth
 	$(PY) -m tests.model_server.abuse_server --seconds $(or $(SECONDS_OF_ABUSE),600)
 
-images: $(STAMP) ## Build the images of the operator and of tiny-mistral (Docker, else buildah)
-	$(PY) -m tests.images build operator tiny-mistral
+images: $(STAMP) ## Build the images of the operator and of tiny-mistral, to serve and to tune (Docker, else buildah)
+	$(PY) -m tests.images build operator tiny-mistral tiny-mistral-tuning
 
 e2e: $(STAMP) ## The whole line on a real node: cluster, images, Helm, manifest, answer (root; minutes)
 	$(PY) -m pytest -m e2e

@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from workspace_operator import variables
 from workspace_operator.figures import NO_FIGURES, Figures
+from workspace_operator.registries import registry_of
 from workspace_operator.variables import BadSetting
 
 __all__ = ["BadSetting", "Settings"]
@@ -152,6 +153,20 @@ class Settings:
         "image that tunes a preset; both placeholders optional",
         variables.image,
     )
+    tuning_digests: Mapping[str, str] = _setting(
+        "ATELIER_TUNING_DIGESTS",
+        MappingProxyType({}),
+        "digests of tuning images, as preset=sha256:..., with commas between",
+        variables.digests,
+        shown="none",
+    )
+    plain_http_registries: frozenset[str] = _setting(
+        "ATELIER_PLAIN_HTTP_REGISTRIES",
+        frozenset(),
+        "registries without TLS for data and adapters, as host:port, with commas between",
+        variables.hosts,
+        shown="none",
+    )
     image_pull_policy: PullPolicy = _setting(
         "ATELIER_IMAGE_PULL_POLICY",
         PullPolicy.IF_NOT_PRESENT,
@@ -251,13 +266,20 @@ class Settings:
 
     def image_for(self, preset: str) -> str:
         """Return the image that serves this preset, by its digest where that is known."""
-        image = self.preset_image.format(preset=preset, version=self.version)
-        digest = self.preset_digests.get(preset)
-        return f"{image}@{digest}" if digest else image
+        return self._named(self.preset_image, self.preset_digests, preset)
 
     def tuning_image_for(self, preset: str) -> str:
-        """Return the image that tunes this preset."""
-        return self.tuning_image.format(preset=preset, version=self.version)
+        """Return the image that tunes this preset, by its digest where that is known."""
+        return self._named(self.tuning_image, self.tuning_digests, preset)
+
+    def speaks_plain_http(self, image: str) -> bool:
+        """Say whether an image's registry has no TLS, as the administrator says."""
+        return registry_of(image) in self.plain_http_registries
+
+    def _named(self, image: str, digests: Mapping[str, str], preset: str) -> str:
+        name = image.format(preset=preset, version=self.version)
+        digest = digests.get(preset)
+        return f"{name}@{digest}" if digest else name
 
 
 def documented() -> list[Field[Any]]:

@@ -79,6 +79,14 @@ def digests(variable: str, text: str) -> Mapping[str, str]:
     return MappingProxyType(pairs)
 
 
+def hosts(variable: str, text: str) -> frozenset[str]:
+    """Return registries, each as an image's name begins with it."""
+    found = text.split(",")
+    if not all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?", each) for each in found):
+        raise BadSetting(variable, text, "use host or host:port, with commas between")
+    return frozenset(found)
+
+
 def directory(variable: str, text: str) -> Path:
     """Return an existing directory."""
     path = Path(text)

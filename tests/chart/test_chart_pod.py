@@ -46,6 +46,7 @@ def test_release_values_name_every_image_by_its_digest() -> None:
     given = {each["name"]: each.get("value", "") for each in spec["containers"][0]["env"]}
     settings = Settings.from_environment(given)
     images += [settings.image_for(preset) for preset in settings.preset_digests]
+    images += [settings.tuning_image_for(preset) for preset in settings.preset_digests]
 
     assert len(images) > 1
     assert [each for each in images if not re.search("@sha256:[0-9a-f]{64}$", each)] == []

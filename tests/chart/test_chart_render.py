@@ -75,6 +75,8 @@ def test_the_operator_understands_its_environment() -> None:
         nodeClass={"group": "g", "kind": "k", "name": "n"},
         presets={"a.yaml": "name: a"},
         presetDigests={"a": DIGEST},
+        tuningDigests={"a": DIGEST},
+        plainHttpRegistries=["r.apps:5000"],
         planFigures={"currency": "USD", "pricesPerHour": {"a": 1}},
     )
     known = {each.metadata["variable"] for each in documented()}
@@ -94,6 +96,9 @@ ENVIRONMENT = {
         {"presetDigests": {"b": DIGEST, "a": DIGEST}},
         f"a={DIGEST},b={DIGEST}",
     ),
+    "ATELIER_TUNING_IMAGE": ({"tuningImage": "r/{preset}-t:{version}"}, "r/{preset}-t:{version}"),
+    "ATELIER_TUNING_DIGESTS": ({"tuningDigests": {"a": DIGEST}}, f"a={DIGEST}"),
+    "ATELIER_PLAIN_HTTP_REGISTRIES": ({"plainHttpRegistries": ["a:1", "b"]}, "a:1,b"),
     "ATELIER_IMAGE_PULL_POLICY": ({"presetImagePullPolicy": "Never"}, "Never"),
     "ATELIER_PROBE": ({"probe": "readiness"}, "readiness"),
     "ATELIER_PROBE_INTERVAL_SECONDS": ({"probeIntervalSeconds": 5}, "5"),
@@ -169,6 +174,7 @@ WRONG = {
     "text for a number": ({"resyncSeconds": "60"}, "/resyncSeconds"),
     "a low port": ({"metrics__port": 80}, "/metrics/port"),
     "a preset's short digest": ({"presetDigests": {"a": "sha256:12"}}, "/presetDigests/a"),
+    "a registry with a scheme": ({"plainHttpRegistries": ["http://r"]}, "/plainHttpRegistries/0"),
     "no port of the API server": ({"networkPolicy__apiServerPorts": []}, "/apiServerPorts"),
     "an address for a range": ({"networkPolicy__apiServerRanges": ["10.0.0.1"]}, "/0"),
     "a short digest": ({"image__digest": "sha256:12"}, "/image/digest"),

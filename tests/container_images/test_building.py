@@ -11,6 +11,7 @@ import pytest
 from workspace_operator.settings import Settings
 
 from tests.images import building, recipes
+from tests.images.builders import target_of
 from tests.images.building import build_images, read_digest
 from tests.images.commands import BuildFailedError, output_of, run_logged, step_of
 from tests.images.recipes import RECIPES, VERSION, Recipe
@@ -118,11 +119,12 @@ def test_an_unknown_image_is_refused_with_those_there_are(builder: FakeBuilder) 
     assert builder.built == []
 
 
-def test_the_fingerprint_follows_content_name_mode_arguments_and_builder(root: Path) -> None:
+def test_the_fingerprint_follows_content_name_mode_arguments_stage_and_builder(root: Path) -> None:
     recipe = RECIPES["small"]
     code = root / "folder" / "code.py"
     seen = [recipe.fingerprint("a"), recipe.fingerprint("b")]
     seen.append(replace(recipe, arguments={"PRESET": "tiny"}).fingerprint("a"))
+    seen.append(replace(recipe, target="stage").fingerprint("a"))
     code.chmod(0o755)
     seen.append(recipe.fingerprint("a"))
     code.write_text("two")
@@ -149,10 +151,16 @@ def test_the_default_base_is_the_dockerfiles(root: Path) -> None:
         _ = RECIPES["small"].base_image
 
 
-def test_the_operator_asks_for_the_name_that_is_built() -> None:
-    default = Settings().preset_image
-    asked = default.format(preset="tiny-mistral", version=VERSION)
-    assert RECIPES["tiny-mistral"].reference == f"docker.io/{asked}"
+def test_the_operator_asks_for_the_names_that_are_built() -> None:
+    served = Settings().image_for("tiny-mistral")
+    assert RECIPES["tiny-mistral"].reference == f"docker.io/{served}"
+    tuned = Settings().tuning_image_for("tiny-mistral")
+    assert RECIPES["tiny-mistral-tuning"].reference == f"docker.io/{tuned}"
+
+
+def test_a_builder_is_told_the_stage() -> None:
+    assert target_of(RECIPES["tiny-mistral-tuning"]) == ["--target", "tuning"]
+    assert target_of(RECIPES["tiny-mistral"]) == []
 
 
 @pytest.mark.parametrize("count", [0, 2])

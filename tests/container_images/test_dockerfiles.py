@@ -8,12 +8,19 @@ import pytest
 from model_presets.catalog import load_catalog
 
 from tests.images.recipes import RECIPES, ROOT, VERSION
+from tests.images.stages import Stage, made_of, stages_of
 
 DOCKERFILES = ("Dockerfile.operator", "Dockerfile.mistral")
+# What is built: a Dockerfile and a target in it.
+BUILT = (("Dockerfile.operator", ""), ("Dockerfile.mistral", ""), ("Dockerfile.mistral", "tuning"))
 
 
 def text(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
+
+
+def last_stage(name: str, target: str) -> Stage:
+    return made_of(text(name), target)[-1]
 
 
 def tracked() -> list[Path]:
@@ -38,48 +45,68 @@ def test_a_revision_stands_in_its_preset_and_nowhere_else() -> None:
     assert copies == []
 
 
-@pytest.mark.parametrize("name", DOCKERFILES)
-def test_the_version_is_the_projects(name: str) -> None:
-    assert re.findall(r"^ARG VERSION=(\S+)$", text(name), re.MULTILINE) == [VERSION]
+@pytest.mark.parametrize(("name", "target"), BUILT)
+def test_the_version_is_the_projects(name: str, target: str) -> None:
+    stated = re.findall(r"^ARG VERSION=(\S+)$", last_stage(name, target).text, re.MULTILINE)
+    assert stated == [VERSION]
 
 
-def test_both_images_stand_on_one_base() -> None:
+@pytest.mark.parametrize(("name", "target"), BUILT)
+def test_every_image_says_what_it_is(name: str, target: str) -> None:
+    labels = re.findall(r"org\.opencontainers\.image\.(\w+)=", last_stage(name, target).text)
+    assert labels == ["title", "description", "licenses", "version", "revision"]
+
+
+def test_all_images_stand_on_one_base() -> None:
     bases = {recipe.base_image for recipe in RECIPES.values()}
     assert len(bases) == 1
     assert not bases.pop().endswith(":latest")
 
 
-@pytest.mark.parametrize("name", DOCKERFILES)
-def test_the_last_stage_runs_as_a_numbered_user_without_root(name: str) -> None:
-    last = text(name).rsplit("\nFROM ", 1)[1]
+@pytest.mark.parametrize(("name", "target"), BUILT)
+def test_the_last_stage_runs_as_a_numbered_user_without_root(name: str, target: str) -> None:
+    last = last_stage(name, target).text
     assert re.findall(r"^USER (.*)$", last, re.MULTILINE) == ["10001:10001"]
     assert last.rstrip().splitlines()[-1].startswith('ENTRYPOINT ["python", "-m", ')
 
 
 @pytest.mark.parametrize(
-    ("name", "folders"),
+    ("name", "target", "packages"),
     [
-        ("Dockerfile.operator", {"operator", "presets"}),
-        ("Dockerfile.mistral", {"inference", "presets"}),
+        ("Dockerfile.operator", "", {"operator/workspace_operator"}),
+        ("Dockerfile.mistral", "", {"inference/model_server"}),
+        ("Dockerfile.mistral", "tuning", {"inference/model_tuning"}),
     ],
 )
-def test_an_image_carries_its_own_half_only(name: str, folders: set[str]) -> None:
-    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", text(name), re.MULTILINE)
-    sources = {word.split("/")[0] for line in copied for word in line.split()}
-    assert sources - {"requirements", "${WEIGHTS}"} == folders
+def test_an_image_carries_its_own_part_only(name: str, target: str, packages: set[str]) -> None:
+    copied = {word for stage in made_of(text(name), target) for word in stage.sources}
+    ours = {word for word in copied if not word.startswith(("requirements/", "${WEIGHTS}"))}
+    assert ours == packages | {"presets/model_presets"}
 
 
-def test_the_layers_are_runtime_then_weights_then_code() -> None:
-    last = text("Dockerfile.mistral").rsplit("\nFROM ", 1)[1]
-    assert last.startswith("runtime\n")
-    weights, code = last.index("COPY --from=weights"), last.index("COPY inference/")
-    assert weights < code
+@pytest.mark.parametrize("target", ["", "tuning"])
+def test_the_layers_are_runtime_then_weights_then_code(target: str) -> None:
+    """The first two are one stage for both images, so that they are the same layers."""
+    last = last_stage("Dockerfile.mistral", target)
+    assert last.base == "model"
+    (model,) = (stage for stage in stages_of(text("Dockerfile.mistral")) if stage.name == "model")
+    assert model.base == "runtime"
+    copies = re.findall(r"^COPY (.*)$", model.text, re.MULTILINE)
+    assert copies == ["--from=weights /models/weights /models/weights"]
+    assert "inference/" in "".join(last.sources)
 
 
-@pytest.mark.parametrize("name", DOCKERFILES)
-def test_every_package_comes_by_its_hash(name: str) -> None:
+def test_who_serves_does_not_build_the_trainer() -> None:
+    served = [stage.name for stage in made_of(text("Dockerfile.mistral"), "")]
+    assert served == ["runtime", "weights", "model", ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "stages"), [("Dockerfile.operator", 1), ("Dockerfile.mistral", 2)]
+)
+def test_every_package_comes_by_its_hash(name: str, stages: int) -> None:
     installs = re.findall(r"(?:pip install|pip sync)[^&\n]*(?:\\\n[^&\n]*)*", text(name))
-    assert len(installs) == 2
+    assert len(installs) == 2 * stages
     assert all("--require-hashes" in install for install in installs)
 
 
@@ -98,10 +125,10 @@ def test_the_context_leaves_out_all_that_no_image_copies() -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_hashes_all_that_its_dockerfile_copies(name: str) -> None:
+def test_a_recipe_hashes_all_that_its_stages_copy(name: str) -> None:
     recipe = RECIPES[name]
-    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", text(recipe.dockerfile), re.MULTILINE)
-    sources = {word for line in copied for word in line.split()} - {"${WEIGHTS}"}
+    stages = made_of(text(recipe.dockerfile), recipe.target)
+    sources = {word for stage in stages for word in stage.sources} - {"${WEIGHTS}"}
     assert sources == set(recipe.inputs)
 
 

@@ -8,11 +8,13 @@ import json
 import os
 import socket
 import subprocess
+import tarfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from model_presets.lock import read_lock, verify
 from model_presets.tiny import read_lessons
 
 from tests.images import build_images
-from tests.images.unpacked import Unpacked, unpacked
+from tests.images.unpacked import Unpacked, read, unpacked
 
 pytestmark = [
     pytest.mark.e2e,
@@ -42,6 +44,13 @@ def tiny() -> Iterator[Unpacked]:
         yield image
 
 
+@pytest.fixture(scope="module")
+def trainer() -> Iterator[Unpacked]:
+    built = build_images(["tiny-mistral-tuning"])["tiny-mistral-tuning"]
+    with unpacked(built.archive) as image:
+        yield image
+
+
 def test_the_operators_image_holds_the_operator_and_no_torch(operator: Unpacked) -> None:
     assert operator.config["config"]["User"] == "10001:10001"
     words = ["python", "-c", "import workspace_operator.settings, os; print(os.getuid())"]
@@ -59,8 +68,10 @@ def test_the_weights_are_those_of_the_lock(tiny: Unpacked) -> None:
     assert read_lock(folder).digest in inside.stdout
 
 
-def test_nothing_of_the_building_machine_is_in_an_image(tiny: Unpacked, operator: Unpacked) -> None:
-    for image in (tiny, operator):
+def test_nothing_of_the_building_machine_is_in_an_image(
+    tiny: Unpacked, operator: Unpacked, trainer: Unpacked
+) -> None:
+    for image in (tiny, operator, trainer):
         assert not [
             word for word in image.config["config"]["Env"] if "CERT" in word or "PIP" in word
         ]
@@ -79,6 +90,36 @@ def test_the_server_starts_on_a_read_only_root_and_answers(tiny: Unpacked) -> No
         }
         answer = ask(f"{url}/v1/chat/completions", question)
     assert answer["choices"][0]["message"]["content"].strip() == lesson.answer
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_the_trainer_trains_on_a_read_only_root(trainer: Unpacked, method: str) -> None:
+    assert trainer.config["config"]["User"] == "10001:10001"
+    assert trainer.config["config"]["Entrypoint"] == ["python", "-m", "model_tuning"]
+    place = trainer.root / "lessons"
+    place.mkdir(exist_ok=True)
+    row = {"messages": [{"role": role, "content": "A word."} for role in ("user", "assistant")]}
+    (place / "lesson.jsonl").write_text("\n".join([json.dumps(row)] * 2))
+    words = f"python -m model_tuning train --method={method} --data=/lessons --output=/tmp/out"
+    done = trainer.run("sh", "-c", f"{words} --host=127.0.0.1 --port=0 && ls /tmp/out")
+    assert done.returncode == 0, done.stderr
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= set(done.stdout.split())
+
+
+def test_the_trainer_and_the_server_have_runtime_and_weights_in_common() -> None:
+    images = build_images(["tiny-mistral", "tiny-mistral-tuning"])
+    layers = [layers_of(image.archive) for image in images.values()]
+    shared = [one for one, other in zip(*layers, strict=False) if one == other]
+    assert sum(size for _, size in shared) > 0.95 * sum(size for _, size in layers[0])
+
+
+def layers_of(archive: Path) -> list[tuple[str, int]]:
+    """Return digest and bytes of each layer, the lowest first."""
+    with tarfile.open(archive) as tar:
+        (manifest,) = json.loads(read(tar, "manifest.json"))
+        config = json.loads(read(tar, manifest["Config"]))
+        sizes = [tar.getmember(name).size for name in manifest["Layers"]]
+    return list(zip(config["rootfs"]["diff_ids"], sizes, strict=True))
 
 
 @contextmanager

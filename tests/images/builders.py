@@ -54,6 +54,7 @@ class Docker:
         """Build with `docker build`."""
         arguments = build_arguments(recipe, index_arguments())
         command = ["docker", "build", "--file", recipe.dockerfile, "--tag", recipe.reference]
+        command += target_of(recipe)
         run_logged([*command, *arguments, str(ROOT)], log, recipe.name)
 
     def export(self, recipe: Recipe, archive: Path) -> None:
@@ -87,7 +88,7 @@ class Buildah:
             more |= {"SSL_CERT_FILE": inside, "PIP_CERT": inside}
             mounts += ["--volume", f"{certificates.parent}:{CERTIFICATES_AT}:ro"]
         fixed = ["bud", "--layers", "--isolation", "chroot", "--file", recipe.dockerfile]
-        command = [*self._buildah, *fixed, "--tag", recipe.reference, *mounts]
+        command = [*self._buildah, *fixed, "--tag", recipe.reference, *target_of(recipe), *mounts]
         run_logged([*command, *build_arguments(recipe, more), str(ROOT)], log, recipe.name)
 
     def export(self, recipe: Recipe, archive: Path) -> None:
@@ -141,6 +142,11 @@ def build_arguments(recipe: Recipe, more: dict[str, str]) -> Sequence[str]:
     """Return the build arguments of a recipe as words of a command line."""
     values = {"VERSION": VERSION, **recipe.arguments, **more}
     return [word for key in sorted(values) for word in ("--build-arg", f"{key}={values[key]}")]
+
+
+def target_of(recipe: Recipe) -> list[str]:
+    """Return the recipe's stage as words of a command line."""
+    return ["--target", recipe.target] if recipe.target else []
 
 
 def _engine_answers() -> bool:

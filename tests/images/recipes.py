@@ -27,12 +27,14 @@ class Recipe:
         dockerfile: Path below the repository's root.
         inputs: Files and folders that the Dockerfile copies, below the root.
         arguments: Build arguments, beside VERSION.
+        target: Stage of the Dockerfile; empty for its last.
     """
 
     name: str
     dockerfile: str
     inputs: tuple[str, ...]
     arguments: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
 
     @property
     def reference(self) -> str:
@@ -56,7 +58,8 @@ class Recipe:
             builder: What builds it, on which base: another one gives another image.
         """
         hashed = hashlib.sha256()
-        words = (builder, platform.machine(), VERSION, *sorted(map(repr, self.arguments.items())))
+        arguments = sorted(map(repr, self.arguments.items()))
+        words = (builder, platform.machine(), VERSION, self.target, *arguments)
         for word in words:
             hashed.update(f"{word}\0".encode())
         for path in self._files():
@@ -72,6 +75,15 @@ class Recipe:
                 if file.is_file() and file.suffix != ".pyc":
                     yield file
 
+
+# Of the stages that serving and training share.
+_MODEL_INPUTS = (
+    "presets/model_presets",
+    "requirements/cpu_torch.py",
+    "requirements/inference.lock",
+    "requirements/uv.lock",
+)
+_TINY = {"PRESET": "tiny-mistral", "TORCH_BUILD": "cpu"}
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -89,14 +101,15 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="tiny-mistral",
             dockerfile="Dockerfile.mistral",
-            inputs=(
-                "inference/model_server",
-                "presets/model_presets",
-                "requirements/cpu_torch.py",
-                "requirements/inference.lock",
-                "requirements/uv.lock",
-            ),
-            arguments={"PRESET": "tiny-mistral", "TORCH_BUILD": "cpu"},
+            inputs=("inference/model_server", *_MODEL_INPUTS),
+            arguments=_TINY,
+        ),
+        Recipe(
+            name="tiny-mistral-tuning",
+            dockerfile="Dockerfile.mistral",
+            inputs=("inference/model_tuning", "requirements/tuning.lock", *_MODEL_INPUTS),
+            arguments=_TINY,
+            target="tuning",
         ),
     )
 }

@@ -1,5 +1,6 @@
 """Adapters of a model that is served: where they come from, and what the server is told."""
 
+from dataclasses import replace
 from typing import Any
 
 from workspace_operator.api import Workspace
@@ -87,3 +88,16 @@ def test_the_way_to_the_registry_is_open_and_no_other() -> None:
 
     assert ports() == ports(VOLUME) == {53}
     assert ports(IMAGE) == {53, 443, 5443}
+
+
+def test_a_registry_without_tls_is_asked_in_plain_words_where_the_administrator_says_so() -> None:
+    plain = replace(SETTINGS, plain_http_registries=frozenset({"r.example:5443", "r.apps"}))
+    within = {"source": {"name": "law", "image": "r.apps/law:1"}}
+    outside = {"source": {"name": "art", "image": "r.elsewhere/art:1"}}
+    made = served(IMAGE, within, outside)
+    spec = pod_template(made, planned(made), plain)["spec"]
+    commands = [each["command"] for each in spec["initContainers"]]
+    assert ["--plain-http" in each for each in commands] == [True, True, False]
+    assert "--plain-http" not in str(template(IMAGE, within))
+    egress = network_policy(made, planned(made), plain)["spec"]["egress"]
+    assert {each["port"] for rule in egress for each in rule["ports"]} == {53, 80, 443, 5443}

@@ -1,5 +1,6 @@
 """What a tuning gets, and which ones are refused before a machine is bought."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,6 +35,19 @@ def test_the_arguments_are_those_of_the_tuning_image() -> None:
     )
     assert plan.image == "atelier/mistral-7b-instruct-tuning:1.2.3"
     assert (plan.node_count, plan.gpus_per_node) == (1, 1)
+
+
+def test_a_registry_without_tls_is_pushed_to_in_plain_words() -> None:
+    plain = replace(SETTINGS, plain_http_registries=frozenset({"r.apps:5000"}))
+    named = tuning(output={"image": "r.apps:5000/a:1", "imagePushSecret": "push"})
+    elsewhere = tuning(output={"image": "r.example/a:1", "imagePushSecret": "push"})
+    assert tuning_plan(named, plain).server_arguments[-1] == "--plain-http"
+    for arguments in (
+        tuning_plan(named).server_arguments,
+        tuning_plan(elsewhere, plain).server_arguments,
+        tuning_plan(tuning(), plain).server_arguments,
+    ):
+        assert "--plain-http" not in arguments
 
 
 def test_the_users_own_image_is_taken() -> None:

@@ -60,6 +60,10 @@ def test_values_are_parsed_into_their_types(tmp_path: Path) -> None:
         ("ATELIER_PRESET_DIGESTS", "mistral", "preset=sha256:"),
         ("ATELIER_PRESET_DIGESTS", "a=sha256:12", "64 hex digits"),
         ("ATELIER_PRESET_DIGESTS", f"a=sha256:{'0' * 64},", "commas between"),
+        ("ATELIER_TUNING_DIGESTS", "mistral", "preset=sha256:"),
+        ("ATELIER_PLAIN_HTTP_REGISTRIES", "http://r.example", "host or host:port"),
+        ("ATELIER_PLAIN_HTTP_REGISTRIES", "r.example/team", "host or host:port"),
+        ("ATELIER_PLAIN_HTTP_REGISTRIES", "r.example,", "commas between"),
         ("ATELIER_METRICS_PORT", "70000", "1 to 65535"),
         ("ATELIER_HEALTH_PORT", "-1", "1 to 65535"),
         ("ATELIER_PRESET_IMAGE", "x/{model}", "{preset} and {version}"),
@@ -125,6 +129,29 @@ def test_a_preset_with_a_digest_is_pulled_by_it() -> None:
     )
     assert settings.image_for("tiny-mistral") == f"r.example.com/tiny-mistral:1@{second}"
     assert settings.image_for("another") == "r.example.com/another:1"
+
+
+def test_a_tuning_image_with_a_digest_is_pulled_by_it() -> None:
+    digest = f"sha256:{'c' * 64}"
+    settings = Settings.from_environment({"ATELIER_TUNING_DIGESTS": f"tiny-mistral={digest}"})
+    tagged = f"atelier/tiny-mistral-tuning:{settings.version}"
+    assert settings.tuning_image_for("tiny-mistral") == f"{tagged}@{digest}"
+    assert "@" not in settings.tuning_image_for("mistral-7b") + settings.image_for("tiny-mistral")
+
+
+def test_only_named_registries_are_spoken_to_without_tls() -> None:
+    named = {"ATELIER_PLAIN_HTTP_REGISTRIES": "registry.apps:5000,10.0.0.9"}
+    settings = Settings.from_environment(named)
+    for plain in ("registry.apps:5000/team/style:1", "10.0.0.9/style"):
+        assert settings.speaks_plain_http(plain)
+        assert not Settings().speaks_plain_http(plain)
+    for other in (
+        "registry.apps/style:1",
+        "registry.apps:5001/style",
+        "registry/style",
+        "10.0.0.9",
+    ):
+        assert not settings.speaks_plain_http(other)
 
 
 def test_who_may_reach_a_model_is_a_list_of_peers() -> None:

@@ -15,23 +15,17 @@ from dataclasses import dataclass
 from workspace_operator.api import DataSource, Workspace
 from workspace_operator.objects.pod_frame import HOME, SCRATCH_MOUNTS, SECURITY
 from workspace_operator.plan import Plan
+from workspace_operator.registries import HTTP_PORT, HTTPS_PORT, port_of, registry_of
 from workspace_operator.settings import Settings
 from workspace_operator.snapshot import Manifest
 
 # Where Docker's configuration lies in a Secret of type kubernetes.io/dockerconfigjson.
 # Source: k8s.io/api/core/v1, DockerConfigJsonKey.
 DOCKER_CONFIG_KEY = ".dockerconfigjson"
-HTTPS_PORT = 443
-HTTP_PORT = 80
 FETCH_RESOURCES: Manifest = {
     "requests": {"cpu": "100m", "memory": "256Mi"},
     "limits": {"memory": "2Gi"},
 }
-
-# The registry of a reference: a first part with a dot or a port, or localhost.
-# Source: distribution/reference, docs of the grammar.
-_REGISTRY = re.compile(r"[^/]*[.:][^/]*/|localhost/")
-_PORT = re.compile(r":(\d{1,5})(?:[/?#]|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +48,7 @@ def supply(
         name: Of its volume.
         folder: Where the pod's own container finds it, read-only.
         plan: Names the image that fetches.
-        settings: Says when that is pulled.
+        settings: Says when that is pulled, and which registries have no TLS.
         size_gib: The most that may be fetched.
     """
     mount = {"name": name, "mountPath": folder, "readOnly": True}
@@ -70,6 +64,8 @@ def supply(
             volumes.append(docker_configs(secrets, source.image_pull_secrets))
             mounts.append({"name": secrets, "mountPath": place, "readOnly": True})
             command += ["--auth", place]
+        if settings.speaks_plain_http(source.image):
+            command.append("--plain-http")
     else:
         addresses = [word for url in source.urls for word in ("--url", url)]
         command = ["python", "-m", "model_tuning", "fetch", *addresses, "--output", folder]
@@ -116,7 +112,7 @@ def docker_configs(name: str, secrets: tuple[str, ...]) -> Manifest:
     }
 
 
-def ports_out(workspace: Workspace) -> tuple[int, ...]:
+def ports_out(workspace: Workspace, settings: Settings) -> tuple[int, ...]:
     """
     Return the TCP ports that a pod of this Workspace has to reach for its data.
 
@@ -127,11 +123,11 @@ def ports_out(workspace: Workspace) -> tuple[int, ...]:
         for url in source.urls:
             plain = url.lower().startswith("http:")
             found.add(HTTP_PORT if plain else HTTPS_PORT)
-            found.update(_port(url.partition("://")[2]))
+            found.update(_named(re.split("[/?#]", url.partition("://")[2])[0]))
         if source.image:
-            found.update(_of_registry(source.image))
+            found.update(_of_registry(source.image, settings))
     if workspace.tuning and workspace.tuning.output.image:
-        found.update(_of_registry(workspace.tuning.output.image))
+        found.update(_of_registry(workspace.tuning.output.image, settings))
     return tuple(sorted(found))
 
 
@@ -142,13 +138,12 @@ def _sources(workspace: Workspace) -> list[DataSource]:
     return [each.source for each in adapters if each.source is not None]
 
 
-def _of_registry(image: str) -> set[int]:
-    registry = _REGISTRY.match(image)
-    return {HTTPS_PORT, *(_port(registry[0]) if registry else ())}
+def _of_registry(image: str, settings: Settings) -> set[int]:
+    plain = settings.speaks_plain_http(image)
+    named = _named(registry_of(image))
+    return {HTTPS_PORT, *(named or ({HTTP_PORT} if plain else ()))}
 
 
-def _port(place: str) -> set[int]:
-    """Return the port that an address names, if it does."""
-    host = place[: end.start() + 1] if (end := re.search("[/?#]", place)) else place
-    named = _PORT.search(host)
-    return {int(named[1])} if named and 0 < int(named[1]) <= 65535 else set()  # noqa: PLR2004
+def _named(host: str) -> set[int]:
+    port = port_of(host)
+    return {port} if port else set()

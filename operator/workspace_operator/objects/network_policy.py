@@ -16,7 +16,7 @@ Must not import the other kinds of `objects`, but for metadata, the frame and da
 """
 
 from workspace_operator.api import Workspace
-from workspace_operator.objects.data import HTTPS_PORT, ports_out
+from workspace_operator.objects.data import ports_out
 from workspace_operator.objects.metadata import (
     LOAD_BALANCER_ANNOTATION,
     WORKSPACE_LABEL,
@@ -25,6 +25,7 @@ from workspace_operator.objects.metadata import (
 )
 from workspace_operator.objects.pod_frame import options_of
 from workspace_operator.plan import Plan
+from workspace_operator.registries import HTTPS_PORT
 from workspace_operator.settings import Settings
 from workspace_operator.snapshot import Manifest
 
@@ -50,7 +51,7 @@ def network_policy(workspace: Workspace, plan: Plan, settings: Settings) -> Mani
     }
     if plan.preset is not None:
         spec["policyTypes"] = ["Ingress", "Egress"]
-        spec["egress"] = _egress(workspace)
+        spec["egress"] = _egress(workspace, settings)
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -68,12 +69,12 @@ def _ingress(workspace: Workspace, plan: Plan, settings: Settings) -> Manifest:
     return rule | {"from": [*clients, operator]}
 
 
-def _egress(workspace: Workspace) -> list[Manifest]:
+def _egress(workspace: Workspace, settings: Settings) -> list[Manifest]:
     names = {
         "to": [{"namespaceSelector": {}}],
         "ports": [{"port": DNS_PORT, "protocol": each} for each in ("UDP", "TCP")],
     }
-    ports = set(ports_out(workspace))
+    ports = set(ports_out(workspace, settings))
     if options_of(workspace).model_access_secret:
         ports.add(HTTPS_PORT)
     if not ports:

@@ -93,7 +93,9 @@ def read_training(
     return training, config
 
 
-def training_arguments(preset: Preset, training: Training, tuning: Tuning) -> tuple[str, ...]:
+def training_arguments(
+    preset: Preset, training: Training, tuning: Tuning, settings: Settings
+) -> tuple[str, ...]:
     """Return the arguments of `python -m model_tuning`."""
     flags = {
         "preset": preset.name,
@@ -107,7 +109,9 @@ def training_arguments(preset: Preset, training: Training, tuning: Tuning) -> tu
         flags["push"] = tuning.output.image
         if tuning.output.image_push_secret:
             flags["push-auth"] = PUSH_SECRET_FILE
-    return ("train", *(f"--{name}={value}" for name, value in flags.items()))
+    plain = tuning.output.image and settings.speaks_plain_http(tuning.output.image)
+    switches = ("--plain-http",) if plain else ()
+    return ("train", *(f"--{name}={value}" for name, value in flags.items()), *switches)
 
 
 def training_image(tuning: Tuning, preset: Preset, settings: Settings) -> str:

@@ -73,7 +73,7 @@ def plan_tuning(
         fit=fit,
         disk_gib=preset.disk_gib + TUNING_DISK_GIB,
         image=training_image(tuning, preset, settings),
-        server_arguments=training_arguments(preset, training, tuning),
+        server_arguments=training_arguments(preset, training, tuning, settings),
         drain_seconds=GRACE_SECONDS,
         ports=(MODEL_PORT,),
         node_labels=own_labels(workspace),
