@@ -112,5 +112,6 @@ def _engine(settings: Settings, model: LoadedModel, longest: int) -> Engine:
         max_model_len=longest,
         max_sequences=limits.max_sequences,
         max_batch_tokens=limits.max_batch_tokens,
+        fast_paths=settings.fast_paths,
     )
     return Engine(native, limits)

@@ -25,6 +25,8 @@ from torch.nn import functional
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
+from model_server.kernels.twins import finite
+
 IMPLEMENTATION = "block_cache"  # the name that the model's config selects
 
 
@@ -37,18 +39,15 @@ class LayerCache:
 
     def write(self, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """
-        Store new keys and values, with 0 for what is no number.
-
-        A NaN in a cell that a mask hides is still multiplied by its weight of 0, and that is NaN: a
-        sequence that went wrong would spoil whoever is given its blocks next.
+        Store new keys and values, with 0 for what is no number: `rotate_and_store` says why.
 
         Args:
             slots: (T,) where: block * block_size + offset.
             keys: (T, H_kv, D), rotated already.
             values: (T, H_kv, D).
         """
-        self.keys.flatten(0, 1).index_copy_(0, slots, _finite(keys))
-        self.values.flatten(0, 1).index_copy_(0, slots, _finite(values))
+        self.keys.flatten(0, 1).index_copy_(0, slots, finite(keys))
+        self.values.flatten(0, 1).index_copy_(0, slots, finite(values))
 
     def read(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
         """Gather rows of blocks, (B, N) -> keys and values of (B, H_kv, N * block_size, D)."""
@@ -61,8 +60,10 @@ class LayerCache:
 class DecodeRows:
     """Describe the first B tokens of the row, each of a sequence of its own."""
 
-    blocks: Tensor  # (B, N), padded with any block: the mask hides it
-    mask: Tensor  # (B, 1, 1, N * block_size) bool, True where the token may read
+    blocks: Tensor  # (B, N), padded with any block: nobody reads it
+    first_positions: Tensor  # (B,) of the first cell of each table
+    positions: Tensor  # (B,) of the tokens
+    mask: Tensor | None  # (B, 1, 1, N * block_size) bool, True where the token may read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +73,21 @@ class PromptChunk:
     begin: int
     end: int
     blocks: Tensor  # (1, N)
-    mask: Tensor  # (end - begin, N * block_size) bool, True where the token may read
+    first_position: int  # of the first cell of the table
+    position: int  # of the first token
+    mask: Tensor | None  # (end - begin, N * block_size) bool, True where the token may read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
-    """Carry what attention must know of a step, the same for every layer."""
+    """
+    Carry what attention must know of a step, the same for every layer.
+
+    Masks are there unless the step is made for kernels, which need none.
+    """
 
     layers: Sequence[LayerCache]
+    window: int | None
     slots: Tensor  # (T,)
     decode: DecodeRows | None
     chunks: tuple[PromptChunk, ...]
@@ -88,11 +96,15 @@ class StepContext:
         """Move what attention reads to the device of a layer; on one device this is free."""
         if self.slots.device == device:
             return self
-        decode = self.decode and DecodeRows(
-            blocks=self.decode.blocks.to(device), mask=self.decode.mask.to(device)
+        rows = self.decode
+        decode = rows and DecodeRows(
+            blocks=rows.blocks.to(device),
+            first_positions=rows.first_positions.to(device),
+            positions=rows.positions.to(device),
+            mask=_moved(rows.mask, device),
         )
         chunks = tuple(
-            replace(chunk, blocks=chunk.blocks.to(device), mask=chunk.mask.to(device))
+            replace(chunk, blocks=chunk.blocks.to(device), mask=_moved(chunk.mask, device))
             for chunk in self.chunks
         )
         return replace(self, slots=self.slots.to(device), decode=decode, chunks=chunks)
@@ -127,12 +139,16 @@ def attend(  # noqa: PLR0913 - the signature is that of transformers' attention 
     layer = step.layers[cast("int", module.layer_idx)]
     step = step.on(key.device)
     layer.write(step.slots, key[0].transpose(0, 1), value[0].transpose(0, 1))
+    return attend_step(query[0].transpose(0, 1), layer, step, scaling).unsqueeze(0), None
+
+
+def attend_step(query: Tensor, layer: LayerCache, step: StepContext, scaling: float) -> Tensor:
+    """Attend to what the cache holds, this step's keys included: (T, H, D) -> (T, H, D)."""
     parts = []
     if step.decode is not None:
         parts.append(_decode(query, layer, step.decode, scaling))
     parts += [_chunk(query, layer, chunk, scaling) for chunk in step.chunks]
-    attended = parts[0] if len(parts) == 1 else torch.cat(parts)  # (T, H, D)
-    return attended.unsqueeze(0), None
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _decode(query: Tensor, layer: LayerCache, rows: DecodeRows, scaling: float) -> Tensor:
@@ -140,9 +156,9 @@ def _decode(query: Tensor, layer: LayerCache, rows: DecodeRows, scaling: float) 
     keys, values = layer.read(rows.blocks)  # (B, H_kv, L, D)
     count, heads_kv, _, size = keys.shape
     # The heads that share keys become the queries of one head, so nothing is repeated.
-    own = query[0, :, :count].transpose(0, 1).reshape(count, heads_kv, -1, size)
+    own = query[:count].reshape(count, heads_kv, -1, size)
     attended = functional.scaled_dot_product_attention(
-        own, keys, values, attn_mask=rows.mask, scale=scaling
+        own, keys, values, attn_mask=_there(rows.mask), scale=scaling
     )
     return attended.flatten(1, 2)
 
@@ -151,10 +167,10 @@ def _chunk(query: Tensor, layer: LayerCache, chunk: PromptChunk, scaling: float)
     """Attend with several tokens of one sequence -> (end - begin, H, D)."""
     keys, values = layer.read(chunk.blocks)  # (1, H_kv, L, D)
     attended = functional.scaled_dot_product_attention(
-        query[:, :, chunk.begin : chunk.end],
+        query[chunk.begin : chunk.end].transpose(0, 1)[None],
         keys,
         values,
-        attn_mask=chunk.mask,
+        attn_mask=_there(chunk.mask),
         scale=scaling,
         enable_gqa=True,
     )
@@ -186,8 +202,15 @@ def visible(
     return allowed
 
 
-def _finite(numbers: Tensor) -> Tensor:
-    return numbers.nan_to_num(nan=0, posinf=0, neginf=0)
+def _moved(mask: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if mask is None else mask.to(device)
+
+
+def _there(mask: Tensor | None) -> Tensor:
+    """Insist on a mask: SDPA without one would attend to everything."""
+    if mask is None:
+        raise ValueError("this step was made for kernels: it has no masks")
+    return mask
 
 
 def _no_mask(*_args: object, **_kwargs: object) -> None:

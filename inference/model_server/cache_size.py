@@ -17,6 +17,7 @@ from model_server.kv import blocks_for, most_blocks
 from model_server.model import LoadedModel
 from model_server.request import SamplingParameters
 from model_server.runner import CacheSize, NativeRunner
+from model_server.settings import FAST_PATHS, FastPaths
 
 BLOCK_SIZE = 64
 CPU_CACHE_BYTES = 2**30
@@ -29,7 +30,12 @@ GPU_SLACK_BYTES = 512 * 2**20
 
 
 def open_native_runner(
-    model: LoadedModel, *, max_model_len: int, max_sequences: int, max_batch_tokens: int
+    model: LoadedModel,
+    *,
+    max_model_len: int,
+    max_sequences: int,
+    max_batch_tokens: int,
+    fast_paths: FastPaths = FAST_PATHS,
 ) -> NativeRunner:
     """
     Make a runner with as much cache as is useful and fits.
@@ -49,7 +55,7 @@ def open_native_runner(
     if model.device.type == "cpu":
         count = max(longest, min(useful, CPU_CACHE_BYTES // block_bytes))
     else:
-        count = min(useful, _room(model, max_batch_tokens))
+        count = min(useful, _room(model, max_batch_tokens, fast_paths))
         if count < longest:
             raise BadCheckpoint(
                 f"the GPU has room for {max(0, count * BLOCK_SIZE):,} tokens beside the weights, "
@@ -57,7 +63,7 @@ def open_native_runner(
                 "--max-model-len or take a larger GPU"
             )
     size = CacheSize(block_size=BLOCK_SIZE, block_count=count)
-    return NativeRunner(model, size, max_model_len=max_model_len)
+    return NativeRunner(model, size, max_model_len=max_model_len, fast_paths=fast_paths)
 
 
 def step_tokens(model: LoadedModel, max_sequences: int) -> int:
@@ -66,12 +72,12 @@ def step_tokens(model: LoadedModel, max_sequences: int) -> int:
     return max(usual, 2 * max_sequences)
 
 
-def _room(model: LoadedModel, max_batch_tokens: int) -> int:
+def _room(model: LoadedModel, max_batch_tokens: int, fast_paths: FastPaths) -> int:
     """Count the blocks that fit beside weights and the largest step, on the fullest GPU."""
     tokens = min(max_batch_tokens, model.context_length)
     size = CacheSize(block_size=BLOCK_SIZE, block_count=blocks_for(tokens, BLOCK_SIZE))
     devices = Counter(model.layer_devices)
-    trial = NativeRunner(model, size, max_model_len=tokens)
+    trial = NativeRunner(model, size, max_model_len=tokens, fast_paths=fast_paths)
     before = {device: torch.cuda.memory_allocated(device) for device in devices}
     for device in devices:
         torch.cuda.reset_peak_memory_stats(device)

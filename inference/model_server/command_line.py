@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from model_server import settings
 from model_server.adapter_choice import BadChoice, choices_of
-from model_server.settings import BadStart, Settings
+from model_server.settings import BadStart, FastPaths, Settings
 
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("auto", "bfloat16", "float32")
@@ -167,6 +167,13 @@ def _add_run(group: "argparse._ArgumentGroup") -> None:
         choices=ENGINES,
         default="native",
         help="native, or reference: transformers' generate, one at a time (default: native)",
+    )
+    group.add_argument(
+        "--fast-paths",
+        choices=tuple(FastPaths),
+        type=FastPaths,
+        default=settings.FAST_PATHS,
+        help="how far native goes beyond transformers' own forward (default: %(default)s)",
     )
 
 

@@ -59,22 +59,36 @@ class Adapters:
         """Read the tensors to where each layer is, in the type that it computes in."""
         self.names = frozenset(checkpoint.name for checkpoint in checkpoints)
         self._segments: tuple[Segment, ...] = ()
-        for module, deltas in _by_module(model, checkpoints, dtype, counted).items():
+        self._deltas = _by_module(model, checkpoints, dtype, counted)
+        for module, deltas in self._deltas.items():
             model.get_submodule(module).register_forward_hook(self._hook(deltas))
 
     def choose(self, segments: Sequence[Segment]) -> None:
         """Say which tokens of the next row want which adapter."""
         self._segments = tuple(segments)
 
+    @property
+    def are_chosen(self) -> bool:
+        """Whether any token of the next row wants an adapter."""
+        return bool(self._segments)
+
+    def add_to(self, module: str, outputs: Tensor, inputs: Tensor) -> None:
+        """Do what the module's hook does, for who computes its product in another: (T, ...)."""
+        if module in self._deltas:
+            self._add(self._deltas[module], outputs, inputs)
+
+    def _add(self, deltas: Mapping[str, Delta], outputs: Tensor, inputs: Tensor) -> None:
+        for segment in self._segments:
+            delta = deltas.get(segment.adapter)
+            if delta is not None:
+                rows = slice(segment.begin, segment.end)
+                delta.add_to(outputs[rows], inputs[rows])
+
     def _hook(
         self, deltas: Mapping[str, Delta]
     ) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def add(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            for segment in self._segments:
-                delta = deltas.get(segment.adapter)
-                if delta is not None:
-                    rows = slice(segment.begin, segment.end)
-                    delta.add_to(output[0, rows], inputs[0][0, rows])  # both (1, T, ...)
+            self._add(deltas, output[0], inputs[0][0])  # both (1, T, ...)
 
         return add
 

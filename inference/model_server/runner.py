@@ -2,9 +2,9 @@
 Compute steps with transformers' modules and a cache of our own.
 
 A batch of plain integers becomes one packed row of tokens and the few index tensors that attention
-reads; the model's forward gives the logits of the tokens that are sampled, and nothing is kept but
-keys and values. All of the cache is allocated at the start: a step allocates only what it computes
-on the way.
+reads (step_inputs.py); a forward (forward.py) gives the logits of the tokens that are sampled, and
+nothing is kept but keys and values. All of the cache is allocated at the start: a step allocates
+only what it computes on the way.
 
 The same code runs on a CPU and on CUDA.
 """
@@ -16,21 +16,16 @@ import torch
 from torch import Tensor
 
 from model_server.adjust import Draw
-from model_server.attention import (
-    IMPLEMENTATION,
-    DecodeRows,
-    LayerCache,
-    PromptChunk,
-    StepContext,
-    register,
-    visible,
-)
+from model_server.attention import LayerCache
 from model_server.batch import Batch, BatchItem, Drawn, Failed
 from model_server.device_faults import device_faults
+from model_server.forward import make_forward
 from model_server.lora import segments_of
 from model_server.model import LoadedModel
 from model_server.request import require
 from model_server.sampling import sample
+from model_server.settings import FAST_PATHS, FastPaths
+from model_server.step_inputs import Cells, step_inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +39,16 @@ class CacheSize:
 class NativeRunner:
     """Follow the Runner protocol with a model of transformers."""
 
-    def __init__(self, model: LoadedModel, cache: CacheSize, *, max_model_len: int) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        cache: CacheSize,
+        *,
+        max_model_len: int,
+        fast_paths: FastPaths = FAST_PATHS,
+    ) -> None:
         """
-        Allocate the cache and take the model over: its attention is ours from here on.
+        Allocate the cache and take the model over.
 
         Raises:
             InvalidRequest: If max_model_len passes the model's context.
@@ -57,9 +59,13 @@ class NativeRunner:
         self._model = model
         self._cache = cache
         self._max_model_len = max_model_len
-        register()
-        model.module.set_attn_implementation(IMPLEMENTATION)
-        self._layers = _allocate(model, cache)
+        self._forward = make_forward(model, fast_paths)
+        self._cells = Cells(
+            layers=_allocate(model, cache),
+            block_size=cache.block_size,
+            window=model.sliding_window,
+            masked=True,
+        )
 
     @property
     def vocabulary_size(self) -> int:
@@ -114,18 +120,7 @@ class NativeRunner:
         if self._model.adapters:
             runs = [(item.adapter, len(item.token_ids)) for item in items]
             self._model.adapters.choose(segments_of(runs))
-        device = self._model.device
-        positions = _tensor([p for item in items for p in range(item.start, item.end)], device)
-        tokens = _tensor([token for item in items for token in item.token_ids], device)
-        ends = torch.tensor([len(item.token_ids) for item in items]).cumsum(0) - 1
-        last = [end for item, end in zip(items, ends.tolist(), strict=True) if item.samples]
-        logits = self._model.module(
-            input_ids=tokens[None],
-            position_ids=positions[None],
-            use_cache=False,
-            logits_to_keep=_tensor(last, self._model.output_device),
-            step=self._context(items, positions),
-        ).logits[0]  # (sampled, V)
+        logits = self._logits(items)  # (sampled, V)
         sampled = [item for item in items if item.samples]
         draws = [Draw(sampling=item.sampling, history=item.history) for item in sampled]
         drawn = {
@@ -134,50 +129,9 @@ class NativeRunner:
         }
         return [drawn[item.request_id] for item in batch.sampled]
 
-    def _context(self, items: Sequence[BatchItem], positions: Tensor) -> StepContext:
-        """Turn block numbers into what attention reads; items that decode come first."""
-        size = self.block_size
-        decoding = [item for item in items if len(item.token_ids) == 1]
-        chunks, begin = [], len(decoding)
-        for item in items[len(decoding) :]:
-            end = begin + len(item.token_ids)
-            blocks = _tensor(item.block_ids, positions.device)[None]
-            first = positions.new_full((end - begin,), item.first_block * size)
-            length = size * len(item.block_ids)
-            mask = visible(first, positions[begin:end], length, self.sliding_window)
-            chunks.append(PromptChunk(begin=begin, end=end, blocks=blocks, mask=mask))
-            begin = end
-        return StepContext(
-            layers=self._layers,
-            slots=_slots(items, positions, size),
-            decode=self._decode_rows(decoding, positions[: len(decoding)]),
-            chunks=tuple(chunks),
-        )
-
-    def _decode_rows(self, items: Sequence[BatchItem], positions: Tensor) -> DecodeRows | None:
-        if not items:
-            return None
-        size = self.block_size
-        longest = max(len(item.block_ids) for item in items)
-        padded = [(*item.block_ids, *(0,) * (longest - len(item.block_ids))) for item in items]
-        first = _tensor([item.first_block * size for item in items], positions.device)
-        mask = visible(first, positions, longest * size, self.sliding_window)
-        blocks = torch.tensor(padded, device=positions.device)
-        return DecodeRows(blocks=blocks, mask=mask[:, None, None])
-
-
-def _slots(items: Sequence[BatchItem], positions: Tensor, block_size: int) -> Tensor:
-    """Find the cell of each token of the row: (T,)."""
-    blocks = [
-        item.block_ids[position // block_size - item.first_block]
-        for item in items
-        for position in range(item.start, item.end)
-    ]
-    return _tensor(blocks, positions.device) * block_size + positions % block_size
-
-
-def _tensor(values: Sequence[int], device: torch.device) -> Tensor:
-    return torch.tensor(values, dtype=torch.long, device=device)
+    def _logits(self, items: Sequence[BatchItem]) -> Tensor:
+        inputs = step_inputs(items, self._cells, self._model.device, self._model.output_device)
+        return self._forward(inputs.tokens, inputs.positions, inputs.context, inputs.keep)
 
 
 def _allocate(model: LoadedModel, cache: CacheSize) -> list[LayerCache]:

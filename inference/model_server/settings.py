@@ -6,6 +6,7 @@ socket.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from model_server.adapter_choice import AdapterChoice
@@ -17,6 +18,16 @@ MAX_QUEUED = 128
 DRAIN_SECONDS = 30.0
 FIRST_TOKEN_SECONDS = 120.0
 ANSWER_SECONDS = 900.0
+
+
+class FastPaths(StrEnum):
+    """Name the rungs of `forward`, each of which includes those before it."""
+
+    OFF = "off"
+    FUSED = "fused"
+
+
+FAST_PATHS = FastPaths.FUSED
 
 
 class BadStart(Exception):
@@ -44,6 +55,7 @@ class Settings:
         cors_origins: Origins whose pages a browser may let call; none by default.
         device: `auto`, `cpu` or `cuda`.
         dtype: `auto`, `bfloat16` or `float32`.
+        fast_paths: How far the native engine goes beyond transformers' own forward.
         engine: `native`, or `reference` for transformers' own `generate`.
         max_model_len: Longest prompt and answer together, tokens; None for the model's own.
         max_sequences: Sequences that decode together.
@@ -69,6 +81,7 @@ class Settings:
     device: str = "auto"
     dtype: str = "auto"
     engine: str = "native"
+    fast_paths: FastPaths = FAST_PATHS
     max_model_len: int | None = None
     max_sequences: int = MAX_SEQUENCES
     max_queued: int = MAX_QUEUED

@@ -35,6 +35,7 @@ FLAGS = (
     "--device",
     "--dtype",
     "--engine",
+    "--fast-paths",
     "--max-model-len",
     "--max-sequences",
     "--max-queued",

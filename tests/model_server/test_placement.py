@@ -13,6 +13,7 @@ from accelerate import dispatch_model  # type: ignore[import-untyped] # ships no
 from model_server.attention import IMPLEMENTATION, LayerCache
 from model_server.placement import Mover, join, off_gpu, output_device
 from model_server.runner import CacheSize, NativeRunner
+from model_server.settings import FastPaths
 from torch import nn
 
 from tests.model_server.tiny_models import Driver, generate, mistral, mixtral, prompts, request
@@ -23,13 +24,13 @@ from tests.model_server.tiny_models import Driver, generate, mistral, mixtral, p
 @pytest.mark.parametrize("make", [mistral, mixtral])
 def test_what_crosses_the_border_is_moved_whole(make: Any) -> None:  # noqa: ANN401 - one of two
     model = make()
-    runner = NativeRunner(model, CacheSize(block_size=8, block_count=20), max_model_len=100)
+    size = CacheSize(block_size=8, block_count=20)
+    runner = NativeRunner(model, size, max_model_len=100, fast_paths=FastPaths.OFF)
     base: Any = model.module.base_model
     for part in (*base.layers[2:], base.norm, cast("nn.Module", model.module.lm_head)):
         part.to("meta")
-    runner._layers[2] = LayerCache(
-        keys=runner._layers[2].keys.to("meta"), values=runner._layers[2].values.to("meta")
-    )
+    layers = cast("list[LayerCache]", runner._cells.layers)
+    layers[2] = LayerCache(keys=layers[2].keys.to("meta"), values=layers[2].values.to("meta"))
     join(model.module)
     assert output_device(model.module) == model.output_device == torch.device("meta")
     assert model.layer_devices == (torch.device("cpu"),) * 2 + (torch.device("meta"),)
@@ -54,12 +55,13 @@ def test_accelerates_hooks_are_taken_off_and_the_answer_stays() -> None:
     model = mistral(sliding_window=32)
     expected = generate(model, PROMPT, 20)
     names = ("model.embed_tokens", "model.layers", "model.norm", "model.rotary_emb", "lm_head")
+    size = CacheSize(block_size=8, block_count=20)
     dispatched: Any = dispatch_model(model.module, dict.fromkeys(names, "cpu"), force_hooks=True)
     assert any(hasattr(part, "_hf_hook") for part in dispatched.modules())
     join(dispatched)
     assert not any(hasattr(part, "_hf_hook") for part in dispatched.modules())
     assert not any(part._forward_pre_hooks for part in dispatched.modules())  # one device: none
-    runner = NativeRunner(model, CacheSize(block_size=8, block_count=20), max_model_len=100)
+    runner = NativeRunner(model, size, max_model_len=100, fast_paths=FastPaths.OFF)
     assert dispatched.config._attn_implementation == IMPLEMENTATION
     assert Driver(runner).run([request("a", PROMPT, 20)])["a"] == expected
 

@@ -14,6 +14,7 @@ from model_server.model import LoadedModel
 from model_server.request import Request, SamplingParameters, TokenOutput
 from model_server.runner import CacheSize, NativeRunner
 from model_server.scheduler import Scheduler, SchedulerLimits
+from model_server.settings import FAST_PATHS, FastPaths
 from transformers import MistralConfig, MistralForCausalLM, MixtralConfig, MixtralForCausalLM
 
 torch.set_num_threads(1)  # the models are too small to be worth a second one
@@ -137,7 +138,12 @@ class Driver:
 
 
 def native(
-    model: LoadedModel, *, block_size: int = 16, block_count: int = 400, max_model_len: int = 512
+    model: LoadedModel,
+    *,
+    block_size: int = 16,
+    block_count: int = 400,
+    max_model_len: int = 512,
+    fast_paths: FastPaths = FAST_PATHS,
 ) -> NativeRunner:
     cache = CacheSize(block_size=block_size, block_count=block_count)
-    return NativeRunner(model, cache, max_model_len=max_model_len)
+    return NativeRunner(model, cache, max_model_len=max_model_len, fast_paths=fast_paths)

@@ -1,0 +1,193 @@
+"""
+Compute Mistral's decoder with few and large operations, on the very weights of its modules.
+
+transformers computes a layer in 51 operations behind a tower of calls. Here queries, keys and
+values are one product, gate and up another, and the rest goes through `Operations`: plain torch
+(`TORCH`), or the kernels of a GPU. In float32 the tokens are those of transformers' own forward.
+
+The modules stay whole. The weights of one product are laid one behind the other in one storage, and
+each module's parameter becomes a view of its part: names, values, `state_dict` and merged adapters
+are what they were, and nothing is kept twice. Layer by layer, so that a card that just holds the
+weights can do it.
+
+    storage   | q_proj.weight | k_proj.weight | v_proj.weight |     one product: (H + 2 H_kv) D rows
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from model_server.attention import LayerCache, StepContext, attend_step
+from model_server.kernels import twins
+from model_server.lora import Adapters
+
+QKV = ("q_proj", "k_proj", "v_proj")
+GATE_UP = ("gate_proj", "up_proj")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operations:
+    """Name what a layer does besides its products; `kernels.twins` says what each means."""
+
+    rms_norm: Callable[[Tensor, Tensor, float], Tensor]
+    add_rms_norm: Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
+    rotate_and_store: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+    silu_mul: Callable[[Tensor], Tensor]
+    # Queries (T, H, D), the layer's cache, the step, the factor of the scores -> (T, H, D)
+    attend: Callable[[Tensor, LayerCache, StepContext, float], Tensor]
+
+
+TORCH = Operations(
+    rms_norm=twins.rms_norm,
+    add_rms_norm=twins.add_rms_norm,
+    rotate_and_store=twins.rotate_and_store,
+    silu_mul=twins.silu_mul,
+    attend=attend_step,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """Hold several linear layers of one input as one matrix."""
+
+    weight: Tensor  # (out, in)
+    names: tuple[str, ...]  # full names of the modules, for their adapters
+    ends: tuple[int, ...]  # where the outputs of each end
+
+    def of(self, inputs: Tensor, adapters: Adapters | None) -> Tensor:
+        """Multiply, and let each module's adapters add theirs: (T, in) -> (T, out)."""
+        outputs = functional.linear(inputs, self.weight)
+        if adapters is not None:
+            begin = 0
+            for name, end in zip(self.names, self.ends, strict=True):
+                adapters.add_to(name, outputs[:, begin:end], inputs)
+                begin = end
+        return outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layer:
+    """Point at what one layer computes with."""
+
+    qkv: _Product
+    output: nn.Module
+    gate_up: _Product
+    down: nn.Module
+    norm_before_attention: Tensor
+    norm_before_gate: Tensor
+
+
+class FusedDecoder:
+    """Compute the logits of a step; the fast way of `runner.ModuleForward`."""
+
+    def __init__(
+        self, model: PreTrainedModel, operations: Operations, adapters: Adapters | None
+    ) -> None:
+        """Lay the weights of each product into one storage; a second time finds them there."""
+        config: Any = model.config
+        base: Any = model.base_model
+        self._operations = operations
+        self._adapters = adapters
+        self._eps: float = config.rms_norm_eps
+        self._embed: nn.Module = base.embed_tokens
+        self._angles: nn.Module = base.rotary_emb
+        self._head = cast("nn.Module", model.lm_head)
+        self._last_norm: Tensor = base.norm.weight
+        attention = base.layers[0].self_attn
+        self._head_size: int = attention.head_dim
+        self._scaling: float = attention.scaling
+        self._layers = [
+            _layer(layer, f"{model.base_model_prefix}.layers.{index}")
+            for index, layer in enumerate(base.layers)
+        ]
+
+    def __call__(
+        self, tokens: Tensor, positions: Tensor, step: StepContext, keep: Tensor
+    ) -> Tensor:
+        """
+        Compute a step.
+
+        Args:
+            tokens: (T,).
+            positions: (T,).
+            step: Where keys and values are written and read.
+            keep: (K,) the tokens whose logits are wanted.
+
+        Returns:
+            (K, V).
+        """
+        do, eps = self._operations, self._eps
+        residual: Tensor = self._embed(tokens)  # (T, C)
+        cosines, sines = (part[0] for part in self._angles(residual, position_ids=positions[None]))
+        normed = do.rms_norm(residual, self._layers[0].norm_before_attention, eps)
+        following = [layer.norm_before_attention for layer in self._layers[1:]]
+        for layer, cache, next_norm in zip(
+            self._layers, step.layers, [*following, self._last_norm], strict=True
+        ):
+            heads = layer.qkv.of(normed, self._adapters).view(len(tokens), -1, self._head_size)
+            query = do.rotate_and_store(
+                heads, cosines, sines, step.slots, cache.keys, cache.values
+            )  # (T, H, D)
+            attended = do.attend(query, cache, step, self._scaling).flatten(1)
+            hidden = layer.output(attended[None])[0]  # the adapters' hooks know rows of steps
+            residual, normed = do.add_rms_norm(residual, hidden, layer.norm_before_gate, eps)
+            gated = do.silu_mul(layer.gate_up.of(normed, self._adapters))
+            hidden = layer.down(gated[None])[0]
+            residual, normed = do.add_rms_norm(residual, hidden, next_norm, eps)
+        logits: Tensor = self._head(normed[keep])
+        return logits
+
+
+def can_be_fused(model: PreTrainedModel) -> bool:
+    """Tell whether this is a model whose layers are known here, whole on one device."""
+    config: Any = model.config
+    devices = {parameter.device for parameter in model.parameters()}
+    return config.model_type == "mistral" and config.hidden_act == "silu" and len(devices) == 1
+
+
+def joined(parts: list[nn.Linear]) -> Tensor:
+    """
+    Lay the weights of linear layers one behind the other, as views of what is returned.
+
+    Where they lie so already, nothing is copied.
+    """
+    weights = [part.weight.data for part in parts]
+    first, rows = weights[0], sum(len(weight) for weight in weights)
+    at = first.data_ptr()
+    for weight in weights:
+        if weight.untyped_storage().data_ptr() != first.untyped_storage().data_ptr():
+            break
+        if weight.data_ptr() != at or not weight.is_contiguous():
+            break
+        at += weight.nbytes
+    else:
+        return first.as_strided((rows, first.shape[1]), first.stride())
+    whole = torch.cat(weights)
+    for part, view in zip(
+        parts, torch.split(whole, [len(weight) for weight in weights]), strict=True
+    ):
+        part.weight.data = view
+    return whole
+
+
+def _layer(layer: Any, name: str) -> _Layer:  # noqa: ANN401 - a decoder layer of transformers
+    attention, gated = layer.self_attn, layer.mlp
+    return _Layer(
+        qkv=_product(attention, QKV, f"{name}.self_attn"),
+        output=attention.o_proj,
+        gate_up=_product(gated, GATE_UP, f"{name}.mlp"),
+        down=gated.down_proj,
+        norm_before_attention=layer.input_layernorm.weight,
+        norm_before_gate=layer.post_attention_layernorm.weight,
+    )
+
+
+def _product(module: nn.Module, names: tuple[str, ...], prefix: str) -> _Product:
+    parts = [cast("nn.Linear", module.get_submodule(name)) for name in names]
+    ends = torch.tensor([part.out_features for part in parts]).cumsum(0).tolist()
+    return _Product(joined(parts), tuple(f"{prefix}.{name}" for name in names), tuple(ends))
