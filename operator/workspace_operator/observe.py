@@ -26,16 +26,18 @@ from workspace_operator.cluster.kinds import (
 )
 from workspace_operator.last_words import LastWords
 from workspace_operator.model_probe import ModelProbe, by_readiness
+from workspace_operator.objects import is_rolling
 from workspace_operator.objects.metadata import (
     WORKSPACE_LABEL,
     WORKSPACE_NAMESPACE_LABEL,
     Identity,
 )
 from workspace_operator.objects.network_policy import policy_name
+from workspace_operator.objects.rollout import revision_of
 from workspace_operator.plan import plan_only
 from workspace_operator.settings import NodeProvisioner, Probe, Settings
 from workspace_operator.snapshot import ModelAnswer, NodeClaim, Pod, Snapshot, TrainingAnswer
-from workspace_operator.snapshot.reading import section, text
+from workspace_operator.snapshot.reading import section, strings, text
 from workspace_operator.training_probe import TrainingProbe
 
 
@@ -50,7 +52,11 @@ class Observer:
     training_probe: TrainingProbe = field(default_factory=TrainingProbe)
 
     async def observe(
-        self, owner: Identity, status: WorkspaceStatus, workspace: Workspace | None
+        self,
+        owner: Identity,
+        status: WorkspaceStatus,
+        workspace: Workspace | None,
+        revision: str = "",
     ) -> Snapshot:
         """
         Return what the cluster holds for a Workspace.
@@ -60,6 +66,7 @@ class Observer:
             status: What was reported last; it remembers the names of claims.
             workspace: Its parsed form, or None where it cannot be read or is on its way out; then
                 neither nodes nor pods are asked for.
+            revision: The revision of the pod that it asks for, where there is one.
 
         """
         tunes = workspace is not None and workspace.tuning is not None
@@ -77,7 +84,11 @@ class Observer:
         )
         brought = workspace and self.settings.node_provisioner is NodeProvisioner.BYO
         nothing = deployment is None and job is None
-        others = await self._pods_of_others(nodes) if brought and nothing else []
+        others = await self._pods_on(nodes) if brought and nothing else []
+        rivals = None
+        if brought and revision and deployment is not None and is_rolling(deployment, revision):
+            on_nodes = await self._pods_on(nodes)
+            rivals = [pod for pod in on_nodes if not _is_next(pod, owner, revision)]
         pods = [] if workspace is None or nothing else await self._pods(owner)
         inference = workspace.inference if workspace else None
         own_server = inference is None or inference.template is None
@@ -98,6 +109,7 @@ class Observer:
             last_words=self.last_words.of(_remembered(status)),
             starts=starts,
             others=others,
+            rivals=rivals,
         )
 
     async def what_runs(self, owner: Identity, status: WorkspaceStatus, body: Manifest) -> Snapshot:
@@ -108,7 +120,7 @@ class Observer:
         answers = await self._answers(pods, own_server=own_server)
         return Snapshot.parse(node_claims=claims or (), pods=pods, answers=answers)
 
-    async def _pods_of_others(self, nodes: list[Manifest]) -> list[Manifest]:
+    async def _pods_on(self, nodes: list[Manifest]) -> list[Manifest]:
         """Return the pods on nodes that the user brings, before one of ours is put there."""
         names = sorted(text(section(node, "metadata").get("name")) for node in nodes)
         found = await asyncio.gather(
@@ -223,6 +235,13 @@ def _remembered(status: WorkspaceStatus) -> set[str]:
 
 def _preset_name(inference: Inference | None) -> str:
     return inference.preset.name if inference and inference.preset else ""
+
+
+def _is_next(pod: Manifest, owner: Identity, revision: str) -> bool:
+    """Say whether a pod is the one that a roll-out has put there."""
+    metadata = section(pod, "metadata")
+    ours = strings(metadata.get("labels")).get(WORKSPACE_LABEL) == owner.name
+    return ours and metadata.get("namespace") == owner.namespace and revision_of(pod) == revision
 
 
 def claim_selector(namespace: str, name: str) -> str:

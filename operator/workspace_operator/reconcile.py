@@ -34,7 +34,7 @@ from workspace_operator.cluster import Cluster, Conflict, Gone, Manifest
 from workspace_operator.cluster.kinds import NODE_CLAIM, WORKSPACE
 from workspace_operator.decision import decide
 from workspace_operator.metrics import Metrics
-from workspace_operator.objects import desired_objects, rollout
+from workspace_operator.objects import desired_objects, rollout, wanted_revision
 from workspace_operator.objects.metadata import Identity
 from workspace_operator.observe import Observer, claim_selector
 from workspace_operator.plan import Plan
@@ -130,7 +130,9 @@ class Reconciler:
         outcome = await self._decide(workspace)
         snapshot = Snapshot()
         if not at_once:
-            snapshot = await self.observer.observe(_identity(body), workspace.status, workspace)
+            snapshot = await self.observer.observe(
+                _identity(body), workspace.status, workspace, self._revision(workspace, outcome)
+            )
         if isinstance(outcome, Plan) and outcome.preset is None:
             outcome = await self.trial.judge(workspace, outcome, snapshot.deployment)
         refusal = None
@@ -155,6 +157,18 @@ class Reconciler:
     async def _decide(self, workspace: Workspace) -> Outcome:
         config_map = await self.observer.config(workspace)
         return decide(workspace, config_map, self.catalog, self.settings)
+
+    def _revision(self, workspace: Workspace, outcome: Outcome) -> str:
+        """Name the revision of the pod to come, where its way may lead over another node."""
+        if self.settings.node_provisioner is not NodeProvisioner.BYO:
+            return ""
+        if not isinstance(outcome, Plan):
+            return ""
+        revision = wanted_revision(workspace, outcome, self.settings)
+        given_up = workspace.status.rollout is not None and (
+            workspace.status.rollout.failed == revision
+        )
+        return "" if given_up else revision
 
     async def _explain(self, key: Key, body: Manifest, problem: InvalidSpec) -> float | None:
         """Tell what is wrong with the manifest; what runs is left alone until it is corrected."""

@@ -21,16 +21,17 @@ from workspace_operator.objects.metadata import identity_of, is_ours, with_desir
 from workspace_operator.objects.network_policy import network_policy
 from workspace_operator.objects.node_claim import node_claim
 from workspace_operator.objects.placement import usable_nodes
-from workspace_operator.objects.rollout import Decision, decide, with_record
+from workspace_operator.objects.rollout import Decision, decide, revision_of, with_record
 from workspace_operator.objects.service import service
 from workspace_operator.objects.slots import slots
+from workspace_operator.objects.surge import STOP_FIRST, is_rolling, manner
 from workspace_operator.objects.tuning_job import gives_nodes_back, tuning_job
 from workspace_operator.plan import Plan, ports_of
 from workspace_operator.settings import NodeProvisioner, Settings
 from workspace_operator.snapshot import Manifest, Snapshot
 from workspace_operator.snapshot.reading import integer, section
 
-__all__ = ["desired_objects", "rollout"]
+__all__ = ["desired_objects", "is_rolling", "rollout", "wanted_revision"]
 
 
 def desired_objects(
@@ -56,7 +57,9 @@ def desired_objects(
         if settings.model_network_policy:
             wanted.append(with_desired_hash(network_policy(workspace, plan, settings)))
         replicas = _replicas(workspace, plan, snapshot)
-        made = deployment(workspace, plan, template, replicas)
+        how = manner(workspace, plan, snapshot, revision_of(template))
+        strategy = STOP_FIRST if decision.record.failed else how.strategy
+        made = deployment(workspace, plan, template, replicas, strategy)
         wanted.append(with_desired_hash(with_record(made, decision.record)))
     return tuple(wanted)
 
@@ -83,6 +86,11 @@ def rollout(
         return Decision(template={}, record=Rollout())
     template = pod_template(workspace, plan, settings)
     return decide(workspace, plan, template, snapshot, settings, now)
+
+
+def wanted_revision(workspace: Workspace, plan: Plan, settings: Settings) -> str:
+    """Name the revision of the pod that a Workspace asks for."""
+    return revision_of(pod_template(workspace, plan, settings)) if plan.training is None else ""
 
 
 def _replicas(workspace: Workspace, plan: Plan, snapshot: Snapshot) -> int:

@@ -1,16 +1,17 @@
 """
 Keep as many model pods as the Workspace has nodes.
 
-An update stops a pod before it starts the next (maxSurge 0): the second GPU that a surge needs is
-not there by default. The whole template is ours, so every change of it rolls the pods.
+An update stops a pod before it starts the next, or the other way round where a GPU is free for that
+(`surge`). The whole template is ours, so every change of it rolls the pods.
 
-Must not import the other kinds of `objects`, but for the pods and metadata.
+Must not import the other kinds of `objects`, but for the pods, surge and metadata.
 """
 
 from workspace_operator.api import Workspace
 from workspace_operator.objects.custom_pod import custom_pod
 from workspace_operator.objects.metadata import WORKSPACE_LABEL, child_metadata, identity_of
 from workspace_operator.objects.pod import preset_pod
+from workspace_operator.objects.surge import STOP_FIRST
 from workspace_operator.plan import Plan
 from workspace_operator.settings import Settings
 from workspace_operator.snapshot import Manifest
@@ -33,6 +34,7 @@ def deployment(
     plan: Plan,
     template: Manifest,
     replicas: int | None = None,
+    strategy: Manifest = STOP_FIRST,
 ) -> Manifest:
     """
     Return the Deployment of a Workspace.
@@ -42,6 +44,7 @@ def deployment(
         plan: What was decided.
         template: What a pod is made from.
         replicas: How many pods there are to be now; as many as nodes, where nothing is said.
+        strategy: How one pod follows the other.
     """
     return {
         "apiVersion": "apps/v1",
@@ -54,7 +57,7 @@ def deployment(
             "selector": {"matchLabels": {WORKSPACE_LABEL: workspace.name}},
             "strategy": {
                 "type": "RollingUpdate",
-                "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
+                "rollingUpdate": strategy,
             },
             "template": template,
         },

@@ -46,9 +46,9 @@ class Snapshot:
     remembers. `nodes` may hold foreign nodes too: placement picks the ones that match. `last_words`
     says what claims that are gone complained of; it explains, and decides nothing. `starts` are the
     ledgers of other Workspaces with the same preset, for a plan. `taken` says what pods of others
-    hold of the nodes that the user brings. `claims_served` is false where the cluster does not know
-    NodeClaims.
-    `trainings` are what pods that tune said of themselves.
+    hold of the nodes that the user brings; `rivals` says the same, our own pods of other revisions
+    included, where a roll-out looks for room, and is None elsewhere. `claims_served` is false where
+    the cluster does not know NodeClaims. `trainings` are what pods that tune said of themselves.
     """
 
     claims: tuple[NodeClaim, ...] = ()
@@ -66,6 +66,7 @@ class Snapshot:
     last_words: Mapping[str, ObservedCondition] = field(default_factory=dict)
     starts: tuple[Startup, ...] = ()
     taken: Mapping[str, Taken] = field(default_factory=dict)
+    rivals: Mapping[str, Taken] | None = None
 
     @classmethod
     def parse(  # noqa: PLR0913 - one keyword per kind that was read
@@ -85,6 +86,7 @@ class Snapshot:
         last_words: Mapping[str, ObservedCondition] | None = None,
         starts: Iterable[Startup] = (),
         others: Iterable[Manifest] = (),
+        rivals: Iterable[Manifest] | None = None,
     ) -> Self:
         """Read the objects as the API server returned them."""
         manifests = tuple(node_claims)
@@ -105,6 +107,7 @@ class Snapshot:
             last_words=dict(last_words or {}),
             starts=tuple(starts),
             taken=taken_by(others),
+            rivals=None if rivals is None else taken_by(rivals),
         )
 
     @property

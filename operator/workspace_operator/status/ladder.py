@@ -31,6 +31,7 @@ from datetime import datetime
 from workspace_operator import conditions
 from workspace_operator.api import Condition, Rollout, WorkspaceStatus
 from workspace_operator.api.annotations import PLAN_ANNOTATION
+from workspace_operator.objects.surge import manner
 from workspace_operator.plan import plan_only
 from workspace_operator.status import reasons
 from workspace_operator.status.evidence import Evidence
@@ -211,10 +212,25 @@ def _rolled_out(evidence: Evidence, rollout: Rollout) -> Finding:
             failed=rollout.failed, why=rollout.message, serving=rollout.serving
         )
     if rollout.candidate:
-        return reasons.ROLLING_OUT.found(candidate=rollout.candidate, serving=rollout.serving)
+        return _being_tried(evidence, rollout)
     if evidence.serving:
         return holds("RolledOut", "the pods are what is wanted")
     return not_known(WAITING, "no pod has come to that yet")
+
+
+def _being_tried(evidence: Evidence, rollout: Rollout) -> Finding:
+    """Say how a revision is tried; what was said when that was decided stays."""
+    facts = {"candidate": rollout.candidate, "serving": rollout.serving}
+    how = manner(evidence.workspace, evidence.plan, evidence.snapshot, rollout.candidate or "")
+    if how.starts_first:
+        return reasons.ROLLING_OUT_BESIDE.found(why=how.why, **facts)
+    if how.why:
+        return reasons.ROLLING_OUT_BY_STOPPING.found(why=how.why, **facts)
+    found = reasons.ROLLING_OUT.found(**facts)
+    before = evidence.workspace.status.condition(conditions.ROLLED_OUT)
+    if before is not None and before.message.startswith(found.message.rstrip(".")):
+        return replace(found, message=before.message)
+    return found
 
 
 def _weights_rung(evidence: Evidence, inference: Finding) -> tuple[Rung, ...]:

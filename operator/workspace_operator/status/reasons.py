@@ -240,6 +240,18 @@ ROLLING_OUT = Reason(
     sentence="Revision {candidate} of the pod is being tried; revision {serving} served before it.",
     phase="RollingOut",
 )
+ROLLING_OUT_BESIDE = Reason(
+    word="RollingOut",
+    sentence="Revision {candidate} of the pod is being tried beside revision {serving}, which "
+    "serves until then: {why}.",
+    phase="RollingOut",
+)
+ROLLING_OUT_BY_STOPPING = Reason(
+    word="RollingOut",
+    sentence="Revision {candidate} of the pod is being tried; revision {serving} served before it, "
+    "and a pod is stopped before the next one starts: {why}.",
+    phase="RollingOut",
+)
 BACKED_OUT = Reason(
     word="BackedOut",
     sentence="Revision {failed} of the pod never generated a token: {why}. The pods are back at "
