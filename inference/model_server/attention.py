@@ -15,9 +15,10 @@ This file computes with SDPA and an explicit mask, on a CPU and on CUDA alike. K
 before anything is read, so a token finds its own and its chunk's in the cache like all others.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,12 +31,59 @@ from model_server.kernels.twins import finite
 IMPLEMENTATION = "block_cache"  # the name that the model's config selects
 
 
+class Gathered:
+    """
+    Keep memory for what a layer reads, on a CPU: the next layer reads into the same.
+
+    A fresh tensor of a few megabytes costs more in page faults than the copy into it.
+    """
+
+    def __init__(self) -> None:
+        """Start with none; it grows to the largest step."""
+        self._held: dict[str, Tensor] = {}
+
+    def take(self, name: str, cells: Tensor, blocks: Tensor) -> Tensor:
+        """Copy those blocks of (H_kv, blocks, block_size, D) -> (H_kv, count, block_size, D)."""
+        shape = (cells.shape[0], len(blocks), *cells.shape[2:])
+        size = math.prod(shape)
+        held = self._held.get(name)
+        if held is None or held.numel() < size:
+            held = self._held[name] = cells.new_empty(size)
+        return torch.index_select(cells, 1, blocks, out=held[:size].view(shape))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCache:
-    """Hold the keys and values of one layer: (blocks, block_size, H_kv, D) each."""
+    """
+    Hold the keys and values of one layer: (blocks, block_size, H_kv, D) each.
+
+    On a CPU they lie in memory head by head (`make`): what is gathered is then as attention wants
+    it, the cells of one head one behind the other.
+    """
 
     keys: Tensor
     values: Tensor
+    gathered: Gathered
+
+    @classmethod
+    def make(
+        cls,
+        shape: tuple[int, int, int, int],
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        gathered: Gathered,
+    ) -> Self:
+        """Allocate (blocks, block_size, H_kv, D) twice; zeros, so that no cell is NaN."""
+        blocks, block_size, heads, size = shape
+
+        def cells() -> Tensor:
+            if device.type != "cpu":
+                return torch.zeros(shape, dtype=dtype, device=device)
+            by_head = torch.zeros((heads, blocks, block_size, size), dtype=dtype)
+            return by_head.permute(1, 2, 0, 3)
+
+        return cls(keys=cells(), values=cells(), gathered=gathered)
 
     def write(self, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """
@@ -50,10 +98,19 @@ class LayerCache:
         self.values.flatten(0, 1).index_copy_(0, slots, finite(values))
 
     def read(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
-        """Gather rows of blocks, (B, N) -> keys and values of (B, H_kv, N * block_size, D)."""
-        keys = self.keys[blocks].flatten(1, 2).transpose(1, 2)
-        values = self.values[blocks].flatten(1, 2).transpose(1, 2)
-        return keys, values
+        """
+        Gather rows of blocks, (B, N) -> keys and values of (B, H_kv, N * block_size, D).
+
+        They hold until the next read.
+        """
+        return self._read("keys", self.keys, blocks), self._read("values", self.values, blocks)
+
+    def _read(self, name: str, cells: Tensor, blocks: Tensor) -> Tensor:
+        if cells.device.type != "cpu":
+            return cells[blocks].flatten(1, 2).transpose(1, 2)
+        by_head = self.gathered.take(name, cells.permute(2, 0, 1, 3), blocks.flatten())
+        heads, size = by_head.shape[0], by_head.shape[-1]
+        return by_head.view(heads, blocks.shape[0], -1, size).transpose(0, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from model_server.adjust import Draw
-from model_server.attention import LayerCache
+from model_server.attention import Gathered, LayerCache
 from model_server.batch import Batch, BatchItem, Drawn, Failed
 from model_server.device_faults import device_faults
 from model_server.forward import make_forward
@@ -135,12 +135,10 @@ class NativeRunner:
 
 
 def _allocate(model: LoadedModel, cache: CacheSize) -> list[LayerCache]:
-    """Make the cache of each layer where its weights are; zeros, so that no cell is NaN."""
+    """Make the cache of each layer where its weights are."""
+    shape = (cache.block_count, cache.block_size, *model.kv_shape)
+    gathered = Gathered()
     return [
-        LayerCache(
-            keys=torch.zeros(shape, dtype=model.dtype, device=device),
-            values=torch.zeros(shape, dtype=model.dtype, device=device),
-        )
+        LayerCache.make(shape, dtype=model.dtype, device=device, gathered=gathered)
         for device in model.layer_devices
-        for shape in [(cache.block_count, cache.block_size, *model.kv_shape)]
     ]

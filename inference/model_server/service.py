@@ -23,6 +23,7 @@ from model_server.metrics import EngineLoad, Metrics
 from model_server.model_names import ModelNames
 from model_server.request import Constraint
 from model_server.settings import ANSWER_SECONDS, FIRST_TOKEN_SECONDS
+from model_server.silence import Silence
 
 RETRY_SECONDS = {Phase.STARTING: 10, Phase.LOADING: 10, Phase.WARMING: 2}
 STALLED_SECONDS = 30.0  # an engine without a sign of life for so long takes no requests
@@ -136,6 +137,7 @@ class Service:
         """Start without a model."""
         self._clock = clock
         self._loop_seen = clock()
+        self._silence = Silence(clock())
         self.limits = limits or AnswerLimits()
         self.names = names
         self.lifecycle = lifecycle
@@ -182,7 +184,8 @@ class Service:
         """
         if self.loaded is None:
             return 0.0
-        silence = self.loaded.engine.heartbeat_age_seconds()
+        age = self.loaded.engine.heartbeat_age_seconds()
+        silence = self._silence.look(age, self._clock())
         trouble = None
         if silence > STALLED_SECONDS:
             trouble = f"the engine has been silent for {silence:.0f} s"

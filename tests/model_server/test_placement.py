@@ -30,7 +30,10 @@ def test_what_crosses_the_border_is_moved_whole(make: Any) -> None:  # noqa: ANN
     for part in (*base.layers[2:], base.norm, cast("nn.Module", model.module.lm_head)):
         part.to("meta")
     layers = cast("list[LayerCache]", runner._cells.layers)
-    layers[2] = LayerCache(keys=layers[2].keys.to("meta"), values=layers[2].values.to("meta"))
+    third = layers[2]
+    layers[2] = LayerCache(
+        keys=third.keys.to("meta"), values=third.values.to("meta"), gathered=third.gathered
+    )
     join(model.module)
     assert output_device(model.module) == model.output_device == torch.device("meta")
     assert model.layer_devices == (torch.device("cpu"),) * 2 + (torch.device("meta"),)
