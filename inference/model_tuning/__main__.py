@@ -1,5 +1,5 @@
 """
-Run one fine-tuning, from the arguments of a Job's pod to an adapter on a volume or in a registry.
+Run one fine-tuning, from the arguments of a Job's pod to an adapter that others can have.
 
     python -m model_tuning fetch --url https://... --output /mnt/data
     python -m model_tuning train --preset mistral-7b --data /mnt/data --output /mnt/results
@@ -21,11 +21,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from model_presets.catalog import UnknownPreset, load_catalog
+from model_presets.destination import InvalidDestination, read_destination
 from model_presets.hub import DownloadFailed
 from model_presets.lock import WrongWeights, read_lock, verify
 from model_presets.preset import InvalidPreset, Preset
 from model_presets.registry import RegistryFailed, push_folder
 from model_presets.tuning_config import InvalidTraining, parse_training, read_method
+from model_presets.upload import UploadFailed, UploadRefused, prepare, upload
 
 from model_tuning.examples import InvalidData
 from model_tuning.fetch import fetch_urls
@@ -42,12 +44,15 @@ USELESS_TO_REPEAT = (
     DownloadFailed,
     WrongWeights,
     RegistryFailed,
+    InvalidDestination,
+    UploadRefused,
 )
 EXIT_REFUSED = 1
 EXIT_INTERNAL = 70
 TERMINATION_LOG = Path("/dev/termination-log")
 LONGEST_MESSAGE = 4096  # what a kubelet keeps of it
-RESULT_FILES = ("adapter_config.json", "adapter_model.safetensors", "fine_tuning_completed.txt")
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+RESULT_FILES = (*ADAPTER_FILES, "fine_tuning_completed.txt")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -74,6 +79,16 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--push", metavar="IMAGE", help="push the adapter as this image")
     train.add_argument("--push-auth", type=Path, metavar="FILE", help="Docker's config.json")
     train.add_argument("--plain-http", action="store_true", help="the registry has no TLS")
+    train.add_argument(
+        "--upload", metavar="OWNER/NAME[@BRANCH]", help="upload the adapter to this repository"
+    )
+    train.add_argument("--upload-token", type=Path, metavar="FILE", help="the hub's token")
+    train.add_argument(
+        "--hub",
+        metavar="URL",
+        default=os.environ.get("HF_ENDPOINT"),  # noqa: TID251 - a __main__
+        help="a hub that is not the public one",
+    )
     train.add_argument("--host", default="0.0.0.0")  # noqa: S104 - a pod's own address
     train.add_argument("--port", type=int, default=5000, help="of /status and /metrics")
     return parser
@@ -91,13 +106,14 @@ def main(arguments: list[str]) -> int:
 
 
 def run_training(parsed: argparse.Namespace, progress: Progress) -> None:
-    """Check everything that can be checked without the weights, then train, then push."""
+    """Check everything that can be checked without the weights, then train, then hand over."""
     preset = load_catalog().get(parsed.preset or "")
     if not preset.tunable:
         raise InvalidTraining("tuning.preset.name", preset.name, "this preset cannot be tuned")
     method = read_method(parsed.method)
     text = parsed.config.read_text(encoding="utf-8") if parsed.config else ""
     parse_training(text, method)  # before seconds of imports
+    send = _uploader(parsed, preset)
 
     from model_tuning.data import prepare, read_rows  # noqa: PLC0415 - pyarrow, seconds
     from model_tuning.training import Task, known_keys, load_tokenizer, train  # noqa: PLC0415 - torch
@@ -116,25 +132,59 @@ def run_training(parsed: argparse.Namespace, progress: Progress) -> None:
         )
     logger.info("%d examples to learn, %d kept back", len(data.train), len(data.test))
     folder = train(task, data, tokenizer, progress)
-    if parsed.push:
+    if parsed.push or parsed.upload:
         progress.enter("pushing")
-        digest = push_folder(
-            folder,
-            RESULT_FILES,
-            parsed.push,
-            auth=parsed.push_auth,
-            plain_http=parsed.plain_http,
-            annotations={
-                "org.opencontainers.image.title": f"{preset.name}-adapter",
-                "org.opencontainers.image.base.name": f"{preset.repo}@{preset.revision}",
-                "sh.kaito.model.name": preset.name,
-            },
-        )
-        logger.info("pushed %s as %s", parsed.push, digest)
+    if parsed.push:
+        _push(parsed, preset, folder)
+    send(folder)
     progress.enter("succeeded")
     logger.info(sentence(progress.look()))
     with contextlib.suppress(OSError):  # the last figures, for whoever looks when the pod has ended
         TERMINATION_LOG.write_text(json.dumps(asdict(progress.look())), encoding="utf-8")
+
+
+def _push(parsed: argparse.Namespace, preset: Preset, folder: Path) -> None:
+    """Push the adapter as an image."""
+    digest = push_folder(
+        folder,
+        RESULT_FILES,
+        parsed.push,
+        auth=parsed.push_auth,
+        plain_http=parsed.plain_http,
+        annotations={
+            "org.opencontainers.image.title": f"{preset.name}-adapter",
+            "org.opencontainers.image.base.name": f"{preset.repo}@{preset.revision}",
+            "sh.kaito.model.name": preset.name,
+        },
+    )
+    logger.info("pushed %s as %s", parsed.push, digest)
+
+
+def _uploader(parsed: argparse.Namespace, preset: Preset) -> Callable[[Path], None]:
+    """See now that the hub takes what is learned, and return what sends it there later."""
+    if not parsed.upload:
+        return lambda _folder: None
+    destination = read_destination(parsed.upload)
+    try:
+        token = (
+            parsed.upload_token.read_text(encoding="utf-8").strip() if parsed.upload_token else ""
+        )
+    except OSError as error:
+        raise UploadRefused(f"{destination}: the token's file: {error}") from error
+    api = prepare(destination, endpoint=parsed.hub, token=token, report=logger.warning)
+
+    def send(folder: Path) -> None:
+        commit = upload(
+            api,
+            folder,
+            ADAPTER_FILES,
+            destination,
+            message=f"Adapter of {preset.repo} at {preset.revision}",
+            report=logger.warning,
+        )
+        logger.info("uploaded to %s, commit %s", destination, commit)
+
+    return send
 
 
 def _verify(weights: Path, preset: Preset) -> None:
@@ -156,6 +206,8 @@ def _guarded(action: Callable[[], None], progress: Progress) -> int:
         action()
     except USELESS_TO_REPEAT as error:
         return _explain(str(error), progress, EXIT_REFUSED)
+    except UploadFailed as error:
+        return _explain(str(error), progress, EXIT_INTERNAL)
     except Exception as error:
         logger.exception("failed")
         return _explain(f"{type(error).__name__}: {error}", progress, EXIT_INTERNAL)

@@ -29,6 +29,7 @@ FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 300.0  # a hub that asks for more is asked again anyway
 FINAL_STATUSES = {401, 403, 404, 410}
 PICKLED_PREFIX = "pytorch_model"
+ADVICE = "For more information check: "
 
 Report = Callable[[str], None]
 Result = TypeVar("Result")
@@ -36,6 +37,26 @@ Result = TypeVar("Result")
 
 class DownloadFailed(Exception):
     """Say which file of which revision could not be had, and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """
+    Say how long something is tried, and what is said when it is given up.
+
+    Attributes:
+        attempts: Tries in all.
+        refused: Raised at once where another try is no use.
+        failed: Raised after the last try.
+        is_final: Says of which HTTP status another try is no use.
+        remedy: Says what to do about such a status.
+    """
+
+    attempts: int
+    refused: type[Exception]
+    failed: type[Exception]
+    is_final: Callable[[int], bool]
+    remedy: Callable[[int], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,34 +197,49 @@ def named(preset: Preset) -> str:
     return f"{preset.repo} at {preset.revision}"
 
 
-def attempt(action: Callable[[], Result], what: str, report: Report) -> Result:
+def attempt(
+    action: Callable[[], Result], what: str, report: Report, patience: Patience | None = None
+) -> Result:
     """
     Do something that a network may spoil, again and again with a doubling wait.
 
     Raises:
-        DownloadFailed: after `ATTEMPTS` tries, or at once where trying is no use.
+        DownloadFailed: after `ATTEMPTS` tries, or at once where trying is no use; with another
+            patience what that one says.
     """
     import httpx2  # noqa: PLC0415 - huggingface_hub's client, and as optional
 
+    known = patience or DOWNLOADING
     wait_seconds = FIRST_WAIT_SECONDS
-    for number in range(1, ATTEMPTS + 1):
+    for number in range(1, known.attempts + 1):
         try:
             return action()
         except (httpx2.HTTPError, OSError) as error:
             if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
-                raise DownloadFailed(f"{what}: {error}") from error
+                raise known.refused(f"{what}: {in_a_line(error)}") from error
             response = getattr(error, "response", None)
             status = getattr(response, "status_code", None)
-            if status in FINAL_STATUSES:
-                raise DownloadFailed(f"{what}: {_remedy(status)} ({error})") from error
-            if number == ATTEMPTS:
-                raise DownloadFailed(f"{what}: {ATTEMPTS} attempts; the last: {error}") from error
+            if status is not None and known.is_final(status):
+                raise known.refused(
+                    f"{what}: {known.remedy(status)} ({in_a_line(error)})"
+                ) from error
+            if number == known.attempts:
+                raise known.failed(
+                    f"{what}: {number} attempts; the last: {in_a_line(error)}"
+                ) from error
             asked = retry_after_seconds(getattr(response, "headers", {}))
             pause = min(max(wait_seconds, asked), LONGEST_WAIT_SECONDS)
-            report(f"{what}: {error}; again in {pause:.0f} s")
+            report(f"{what}: {in_a_line(error)}; again in {pause:.0f} s")
             time.sleep(pause)
             wait_seconds *= 2
     raise AssertionError("unreachable")
+
+
+def in_a_line(error: Exception) -> str:
+    """Return the client's words without its line breaks and its advice to read about HTTP."""
+    lines = (line.strip() for line in str(error).splitlines())
+    kept = " ".join(line for line in lines if line and not line.startswith(ADVICE))
+    return kept or type(error).__name__
 
 
 def retry_after_seconds(headers: "dict[str, str]") -> float:
@@ -219,3 +255,12 @@ def _remedy(status: int) -> str:
             "(HF_TOKEN, or HF_TOKEN_PATH for a file)"
         )
     return f"HTTP {status}: not there; check repo and revision of the preset, and the endpoint"
+
+
+DOWNLOADING = Patience(
+    attempts=ATTEMPTS,
+    refused=DownloadFailed,
+    failed=DownloadFailed,
+    is_final=FINAL_STATUSES.__contains__,
+    remedy=_remedy,
+)

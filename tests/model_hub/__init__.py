@@ -1,5 +1,6 @@
 """
-A model hub on the loopback: the few routes of the hub's protocol that a download uses.
+A model hub on the loopback: the few routes of the hub's protocol that a download uses, and in
+``uploads`` those of an upload.
 
 It can cut an answer short, refuse, or ask to come back later, as the real one does on a bad day.
 """
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import unquote, urlsplit
+
+from tests.model_hub.uploads import CUT, Shelf
 
 
 @dataclass(kw_only=True)
@@ -31,6 +34,7 @@ class Hub:
     status: int | None = None  # answer to everything
     asked: Counter[str] = field(default_factory=Counter)
     ranges: list[str] = field(default_factory=list)
+    shelf: Shelf | None = None  # a repository that may be written, and answers alone where it is
     endpoint: str = ""
 
     def describe(self) -> bytes:
@@ -70,7 +74,39 @@ class HubHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.answer(body=True)
 
+    def do_POST(self) -> None:
+        self.take()
+
+    def do_PUT(self) -> None:
+        self.take()
+
+    def take(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        content = self.rfile.read(length) if length else self.read_chunks()
+        if self.hub.shelf is None:
+            self.send(405, b"", body=True)
+            return
+        status, answer, headers = self.hub.shelf.answer(
+            self.command, self.path, self.headers, content, self.hub.endpoint
+        )
+        if status == CUT:
+            self.close_connection = True
+            return
+        self.send(status, json.dumps(answer).encode(), headers, body=True)
+
+    def read_chunks(self) -> bytes:
+        content = b""
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            while size := int(self.rfile.readline(), 16):
+                content += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        return content
+
     def answer(self, *, body: bool) -> None:
+        if self.hub.shelf is not None:
+            self.take()
+            return
         path = unquote(urlsplit(self.path).path)
         self.hub.asked[f"{self.command} {path}"] += 1
         resolve = f"/{self.hub.repo}/resolve/{self.hub.revision}/"

@@ -12,12 +12,16 @@ from typing import Any
 
 import pytest
 import torch
+from model_presets import hub as asking
 from model_presets.catalog import load_catalog
 from model_presets.tiny import make_tiny
 from model_tuning.__main__ import main
 from model_tuning.checkpoints import MARK
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.model_hub import Hub, serving
+from tests.model_hub.uploads import Shelf
 
 PRESET = load_catalog().get("tiny-mistral")
 REPOSITORY = Path(__file__).parents[2]
@@ -27,6 +31,8 @@ pytestmark = [
     pytest.mark.timeout(300),
     # peft 0.21 asks transformers 5.23 by names that are to go in version 6.
     pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning"),
+    # huggingface_hub 2.4.0 sends a file in a way that its own HTTP client deprecates.
+    pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),
 ]
 
 
@@ -205,3 +211,55 @@ def test_a_typo_in_the_configuration_is_answered_with_the_nearest_key(
     assert main(arguments(weights, data, tmp_path / "out", f"--config={config}")) == 1
     assert "TrainingArguments.learning_rat" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Shelf, list[str]]]:
+    """A repository at a played hub, and the arguments that name it."""
+    monkeypatch.setattr(asking, "FIRST_WAIT_SECONDS", 0.0)
+    shelf = Shelf(repo="team/style", token="hf_write")  # noqa: S106 - of a played hub
+    with serving(Hub(repo="", revision="", files={}, shelf=shelf)) as hub:
+        yield shelf, [f"--hub={hub.endpoint}", f"--upload={shelf.repo}"]
+
+
+def write_token(folder: Path, shelf: Shelf) -> str:
+    (folder / "token").write_text(f"{shelf.token}\n")
+    return f"--upload-token={folder / 'token'}"
+
+
+def test_the_adapter_is_uploaded_and_nothing_else_of_the_folder(
+    tmp_path: Path, weights: Path, shelf: tuple[Shelf, list[str]]
+) -> None:
+    repository, flags = shelf
+    config = write_config(tmp_path, max_steps=2, per_device_train_batch_size=1)
+    data = write_lesson(tmp_path / "data")
+    output = tmp_path / "out"
+    token = write_token(tmp_path, repository)
+    command = arguments(weights, data, output, f"--config={config}", *flags, token)
+    assert main(command) == 0
+    names = ("adapter_config.json", "adapter_model.safetensors")
+    assert repository.branches == {"main": {name: (output / name).read_bytes() for name in names}}
+    assert repository.messages == [f"Adapter of {PRESET.repo} at {PRESET.revision}"]
+
+    # Another try of the same Job goes on behind the last step, and commits nothing twice.
+    assert main(command) == 0
+    assert len(repository.messages) == 1
+
+
+def test_a_hub_that_does_not_take_it_is_told_before_the_weights_are_read(
+    tmp_path: Path, shelf: tuple[Shelf, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository, flags = shelf
+    nowhere = Path("/nowhere")
+    known = arguments(nowhere, nowhere, tmp_path / "out", *flags, write_token(tmp_path, repository))
+    for refused, words in (
+        ([*known[:-1]], "no token"),
+        ([*known[:-1], "--upload-token=/nowhere"], "the token's file: "),
+        ([*known, "--upload=hf://team/style"], "write owner/name"),
+        ([*known, "--upload=others/style"], "may not write there"),
+    ):
+        assert main(refused) == 1
+        assert words in capsys.readouterr().err.splitlines()[-1]
+    repository.faults["repos/create"] = [503] * 99
+    assert main(known) == 70
+    assert "10 attempts; the last: " in capsys.readouterr().err.splitlines()[-1]

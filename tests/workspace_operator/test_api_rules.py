@@ -28,7 +28,11 @@ def test_its_good_counterpart_is_parsed(bad: Bad) -> None:
     assert parse(bad.good).name == "mistral"
 
 
-OURS = {name: each for name, each in JUDGED.items() if "atelier.dev/plan" in str(each.bad)}
+OURS = {
+    name: each
+    for name, each in JUDGED.items()
+    if "atelier.dev/" in str(each.bad) and "atelier.dev/instance-types" not in str(each.bad)
+}
 
 
 @pytest.mark.parametrize("judged", OURS.values(), ids=OURS.keys())
@@ -37,9 +41,9 @@ def test_an_annotation_of_ours_that_no_policy_saw_is_refused(judged: Judged) -> 
     with pytest.raises(InvalidSpec) as caught:
         parse(judged.bad)
 
-    assert caught.value.path.startswith("metadata.annotations[atelier.dev/")
-    assert judged.says in caught.value.why
-    assert parse(judged.good).annotations
+    assert caught.value.path.startswith(judged.field.partition("*")[0])
+    assert judged.says.replace('"', "'") in caught.value.why.replace('"', "'")
+    assert parse(judged.good).name
 
 
 @pytest.mark.parametrize("url", ["https://10.example.com/", "https://[2001:db8::1]/a", "http://a"])

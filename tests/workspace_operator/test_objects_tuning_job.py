@@ -1,11 +1,14 @@
 """The Job of a tuning: what is in it, and when it is made, left alone and deleted."""
 
+import hashlib
+import json
 from typing import Any
 
 import pytest
 from workspace_operator.api import Workspace
 from workspace_operator.changes import changes
 from workspace_operator.objects import desired_objects
+from workspace_operator.objects.network_policy import network_policy
 from workspace_operator.objects.tuning_job import tuning_job
 from workspace_operator.snapshot import Snapshot
 
@@ -47,6 +50,50 @@ def test_a_job_that_does_what_is_asked_is_left_alone_whatever_is_in_it() -> None
     live = job(tuning())
     live["spec"] = {"template": {"spec": {"containers": []}}}
     assert todo(tuning(), live) == (["NetworkPolicy"], [])
+
+
+UPLOADING: dict[str, Any] = {
+    "annotations": {"atelier.dev/output-repository": "team/style@runs"},
+    "preset": {"name": "mistral-7b-instruct", "presetOptions": {"modelAccessSecret": "hub"}},
+}
+
+
+def test_the_hub_s_token_is_a_file_of_the_secret_and_the_way_out_is_open() -> None:
+    spec = pod(made_job(**UPLOADING))
+    (container,) = spec["containers"]
+    assert "--upload=team/style@runs" in container["args"]
+    assert "--upload-token=/mnt/hub-token/token" in container["args"]
+    assert {"name": "HF_HUB_OFFLINE", "value": "0"} in container["env"]
+    (volume,) = (each for each in spec["volumes"] if each["name"] == "hub-token")
+    assert volume["secret"]["secretName"] == "hub"
+    assert volume["secret"]["items"] == [{"key": "HF_TOKEN", "path": "token"}]
+    mount = {"name": "hub-token", "mountPath": "/mnt/hub-token", "readOnly": True}
+    assert mount in container["volumeMounts"]
+
+    made = tuning(**UPLOADING, input={"volumeSource": {"emptyDir": {}}})
+    policy = network_policy(made, tuning_plan(made), SETTINGS)
+    assert {"port": 443, "protocol": "TCP"} in policy["spec"]["egress"][1]["ports"]
+
+
+def test_a_repository_is_a_wish_of_its_own_and_without_one_jobs_stay_as_they_are() -> None:
+    def digest(made: Workspace) -> str:
+        plan = tuning_plan(made)
+        assert plan.training is not None
+        return plan.training.digest
+
+    preset = UPLOADING["preset"]
+    plain = tuning(preset=preset)
+    asked = (
+        json.dumps(plain.tuning.model_dump(by_alias=True, exclude_none=True), separators=(",", ":"))
+        if plain.tuning
+        else ""
+    )
+    assert digest(plain) == hashlib.sha256(f"{asked}\n".encode()).hexdigest()
+    other = tuning(preset=preset, annotations={"atelier.dev/output-repository": "team/style"})
+    assert len({digest(plain), digest(other), digest(tuning(**UPLOADING))}) == 3
+    assert not any(
+        "hub" in flag or "upload" in flag for flag in pod(made_job())["containers"][0]["args"]
+    )
 
 
 @pytest.mark.parametrize("ended", ["Complete", "Failed", ""])

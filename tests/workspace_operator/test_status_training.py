@@ -14,7 +14,15 @@ from tests.builders import (
     SETTINGS,
     claim,
 )
-from tests.builders.situations.trainings import MADE, NOW, ROWS, STARTED, Row, done
+from tests.builders.situations.trainings import (
+    MADE,
+    NOW,
+    ROWS,
+    STARTED,
+    UPLOADING,
+    Row,
+    done,
+)
 from tests.builders.tunings import job, tuning, tuning_plan
 
 
@@ -87,6 +95,16 @@ def test_success_is_told_with_its_figures() -> None:
         phase="succeeded", step=100, steps=100, loss=0.25, first_loss=4.5
     )
     assert status.progress == "step 100 of 100, loss 0.25"
+
+
+def test_success_names_the_repository_too() -> None:
+    status = told(replace(SUCCEEDED, job=job(tuning(**UPLOADING), "Complete"), facts=UPLOADING))
+    ready = status.condition("Ready")
+    assert ready
+    assert ready.message == (
+        "the tuning has succeeded: the adapter is in the volume of tuning.output, "
+        "and in repository team/style"
+    )
 
 
 def test_success_stays_when_pods_and_nodes_go() -> None:

@@ -1,10 +1,11 @@
 """What the chart's admission policies refuse or warn of, rule by rule."""
 
-from tests.workspaces.good import INFERENCE, TUNING, merged
+from tests.workspaces.good import INFERENCE, TUNING, Manifest, merged
 from tests.workspaces.row import Judged, annotated
 
 _PLAN = "atelier.dev/plan"
 _TYPES = "atelier.dev/instance-types"
+_REPOSITORY = "atelier.dev/output-repository"
 _TWO = "Standard_NC24ads_A100_v4,Standard_NV36ads_A10_v5"
 
 
@@ -35,6 +36,16 @@ def asked(name: str, says: str, good: str = "mistral-7b-instruct") -> Judged:
     return Judged(policy="presets", field="inference.preset.name", bad=bad, good=mended, says=says)
 
 
+def uploading(repository: str, options: Manifest | None) -> Manifest:
+    return merged(
+        TUNING,
+        {
+            "metadata": {"annotations": {_REPOSITORY: repository}},
+            "tuning": {"preset": {"presetOptions": options}},
+        },
+    )
+
+
 JUDGED: dict[str, Judged] = {
     "plan misspelt": refused(_PLAN, "onyl", "write only, or remove it", "only"),
     "instance types with a hole": refused(
@@ -52,6 +63,23 @@ JUDGED: dict[str, Judged] = {
     ),
     "weights out of a volume": refused(
         "atelier.dev/weights", "pvc:models/../keys", "use image, pvc:CLAIM", "pvc:models/mistral"
+    ),
+    "a repository that is no repository": Judged(
+        policy="annotations",
+        field=f"metadata.annotations[{_REPOSITORY}]",
+        bad=uploading("hf://team/style", {"modelAccessSecret": "hub"}),
+        good=uploading("team/style@main", {"modelAccessSecret": "hub"}),
+        says='"hf://team/style" is not supported: write owner/name',
+    ),
+    "a repository without a token": Judged(
+        policy="annotations",
+        field="tuning.preset.presetOptions.modelAccessSecret",
+        bad=uploading("team/style", None),
+        good=uploading("team/style", {"modelAccessSecret": "hub"}),
+        says="needs the Secret whose key HF_TOKEN may write",
+    ),
+    "a repository for a model that serves": refused(
+        _REPOSITORY, "team/style", "is for a Workspace with tuning", None
     ),
     "enablelb in small letters": refused(
         "kaito.sh/enablelb", "true", '"true" is not supported: use True, spelt so', "True"

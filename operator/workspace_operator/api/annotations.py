@@ -14,6 +14,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from model_presets.destination import PATTERN, REMEDY
+
+from workspace_operator.api.output_repository import OUTPUT_ANNOTATION
 from workspace_operator.api.violation import Violation
 from workspace_operator.api.weights import WEIGHTS_ANNOTATION, WEIGHTS_PATTERN, WEIGHTS_REMEDY
 
@@ -95,6 +98,12 @@ ANNOTATIONS: tuple[Annotation, ...] = (
         does="says where the weights come from, instead of the preset's image",
         pattern=WEIGHTS_PATTERN,
         remedy=WEIGHTS_REMEDY,
+    ),
+    Annotation(
+        key=OUTPUT_ANNOTATION,
+        does="uploads the adapter of a tuning to this repository of the model hub, too",
+        pattern=PATTERN,
+        remedy=f"{REMEDY}, of the public model hub",
     ),
     Annotation(
         key="kaito.sh/enablelb",

@@ -24,6 +24,7 @@ from workspace_operator.api.limits import (
     RESERVED_LABELS,
     WORKSPACE_NAME,
 )
+from workspace_operator.api.output_repository import output_repository_rules
 from workspace_operator.api.violation import Violation
 from workspace_operator.api.workload_rules import inference_rules, tuning_rules
 from workspace_operator.api.workspace import LabelExpression, LabelSelector, Partition, Workspace
@@ -33,6 +34,7 @@ def violations(workspace: Workspace) -> Iterator[Violation]:
     """Give every broken static rule, in the order of the manifest."""
     yield from _object_rules(workspace)
     yield from annotation_rules(workspace.annotations)
+    yield from output_repository_rules(workspace)
     yield from _selector_rules(workspace.resource.label_selector)
     if workspace.resource.partition is not None:
         yield from _partition_rules(workspace.resource.partition)

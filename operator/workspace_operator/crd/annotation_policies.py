@@ -12,6 +12,12 @@ from workspace_operator.api.annotations import (
     unknown_key,
 )
 from workspace_operator.api.limits import RESERVED_LABEL_PREFIX, RESERVED_LABELS
+from workspace_operator.api.output_repository import (
+    NEEDS_A_SECRET,
+    NEEDS_A_TUNING,
+    OUTPUT_ANNOTATION,
+    SECRET_FIELD,
+)
 from workspace_operator.crd.policy import Check, Policy, text
 from workspace_operator.crd.rule import quoted
 
@@ -61,6 +67,28 @@ def _fixed_check(each: Annotation) -> Check:
     )
 
 
+def _output_checks() -> tuple[Check, ...]:
+    """Hold the repository of an output against the rest: who writes to it, and what."""
+    parts = SECRET_FIELD.split(".")
+    paths = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+    named = " && ".join(f"has(object.{path})" for path in paths)
+    return (
+        Check(
+            field=_where(OUTPUT_ANNOTATION),
+            cel=f"!{_is_new(OUTPUT_ANNOTATION)} || has(object.tuning)",
+            message=text(f"{_where(OUTPUT_ANNOTATION)}: {NEEDS_A_TUNING}"),
+            about=NEEDS_A_TUNING,
+        ),
+        Check(
+            field=SECRET_FIELD,
+            cel=f"!{_is_new(OUTPUT_ANNOTATION)} || !has(object.tuning) "
+            f"|| ({named} && object.{SECRET_FIELD} != '')",
+            message=text(f"{SECRET_FIELD}: {NEEDS_A_SECRET}"),
+            about=NEEDS_A_SECRET,
+        ),
+    )
+
+
 def _unknown_keys(prefix: str) -> str:
     known = quoted(tuple(each.key for each in ANNOTATIONS if each.key.startswith(prefix)))
     return (
@@ -77,6 +105,7 @@ def annotations() -> Policy:
         checks=(
             *(_value_check(each) for each in ANNOTATIONS if each.values or each.pattern),
             *(_fixed_check(each) for each in ANNOTATIONS if each.fixed),
+            *_output_checks(),
             Check(
                 field=_where(f"{OUR_PREFIX}*"),
                 cel=f"size({strangers}) == 0",

@@ -30,6 +30,7 @@ from workspace_operator.objects.pod_frame import (
     Disk,
     environment,
     frame,
+    options_of,
     resources,
 )
 from workspace_operator.plan import MODEL_PORT, Plan
@@ -42,6 +43,7 @@ from workspace_operator.snapshot.reading import section, strings
 API_VERSION = "batch/v1"
 KIND = "Job"
 PUSH_SECRET_FOLDER = "/mnt/push-secret"  # noqa: S105 - a path
+HUB_TOKEN_FOLDER = "/mnt/hub-token"  # noqa: S105 - a path
 
 TRIES_AFTER_THE_FIRST = 3
 USELESS_TO_REPEAT = 1
@@ -118,8 +120,17 @@ def _pod(
         volumes.append({"name": "config", "configMap": {"name": tuning.config}})
         mounts.append({"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True})
     if tuning.output.image and tuning.output.image_push_secret:
-        volumes.append(_push_secret(tuning.output.image_push_secret))
+        volumes.append(
+            _secret(
+                "push-secret", tuning.output.image_push_secret, DOCKER_CONFIG_KEY, "config.json"
+            )
+        )
         mounts.append({"name": "push-secret", "mountPath": PUSH_SECRET_FOLDER, "readOnly": True})
+    uploads = plan.training is not None and plan.training.repository is not None
+    token_secret = options_of(workspace).model_access_secret
+    if uploads and token_secret:
+        volumes.append(_secret("hub-token", token_secret, "HF_TOKEN", "token"))
+        mounts.append({"name": "hub-token", "mountPath": HUB_TOKEN_FOLDER, "readOnly": True})
     container = {
         "name": workspace.name,
         "image": plan.image,
@@ -131,6 +142,8 @@ def _pod(
             *environment(workspace),
             # Source: pytorch.org/docs/stable/notes/cuda.html; examples differ in length.
             {"name": "PYTORCH_CUDA_ALLOC_CONF", "value": "expandable_segments:True"},
+            # The image is told to stay off the hub.
+            *([{"name": "HF_HUB_OFFLINE", "value": "0"}] if uploads else []),
         ],
         "resources": resources(plan, preset, DISK, MORE_MEMORY_GIB),
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -147,9 +160,7 @@ def _pod(
     return frame(workspace, plan, DISK, volumes, **spec)
 
 
-def _push_secret(name: str) -> Manifest:
-    items = [{"key": DOCKER_CONFIG_KEY, "path": "config.json"}]
-    return {
-        "name": "push-secret",
-        "secret": {"secretName": name, "items": items, "defaultMode": 0o440},
-    }
+def _secret(volume: str, name: str, key: str, file: str) -> Manifest:
+    """Return a volume with one key of a Secret, as a file."""
+    items = [{"key": key, "path": file}]
+    return {"name": volume, "secret": {"secretName": name, "items": items, "defaultMode": 0o440}}

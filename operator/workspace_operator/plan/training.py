@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from model_presets.destination import Destination
 from model_presets.preset import Preset
 from model_presets.tuning_config import (
     CONFIG_KEY,
@@ -26,6 +27,7 @@ from model_presets.tuning_config import (
 )
 
 from workspace_operator.api import Tuning, Workspace
+from workspace_operator.api.output_repository import output_repository
 from workspace_operator.instance_types import InstanceType, find, of_cloud
 from workspace_operator.plan.hardware import BYPASS_ANNOTATION, Hardware, asked_types
 from workspace_operator.plan.refusal import PlanError
@@ -37,6 +39,7 @@ DATA_FOLDER = "/mnt/data"
 RESULTS_FOLDER = "/mnt/results"
 CONFIG_FOLDER = "/mnt/config"
 PUSH_SECRET_FILE = "/mnt/push-secret/config.json"  # noqa: S105 - a path
+HUB_TOKEN_FILE = "/mnt/hub-token/token"  # noqa: S105 - a path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +52,14 @@ class Training:
         config_name: The ConfigMap; empty for the defaults.
         digest: Of everything that a user can change about it: another one is another training.
         recipe: What of it costs memory.
+        repository: Where at the hub the adapter is uploaded; none where it is not.
     """
 
     method: Method
     config_name: str
     digest: str
     recipe: Recipe
+    repository: Destination | None = None
 
 
 def read_training(
@@ -85,10 +90,16 @@ def read_training(
     except InvalidTraining as problem:
         raise PlanError("ConfigInvalid", f"{_place(tuning)}{problem}") from problem
     recipe = _Reader(place=_place(tuning)).recipe(config, preset)
+    repository = output_repository(workspace.annotations)
     asked = tuning.model_dump_json(by_alias=True, exclude_none=True)
-    digest = hashlib.sha256(f"{asked}\n{text}".encode()).hexdigest()
+    also = f"\n{repository}" if repository else ""
+    digest = hashlib.sha256(f"{asked}\n{text}{also}".encode()).hexdigest()
     training = Training(
-        method=method, config_name=tuning.config or "", digest=digest, recipe=recipe
+        method=method,
+        config_name=tuning.config or "",
+        digest=digest,
+        recipe=recipe,
+        repository=repository,
     )
     return training, config
 
@@ -109,6 +120,9 @@ def training_arguments(
         flags["push"] = tuning.output.image
         if tuning.output.image_push_secret:
             flags["push-auth"] = PUSH_SECRET_FILE
+    if training.repository:
+        flags["upload"] = str(training.repository)
+        flags["upload-token"] = HUB_TOKEN_FILE
     plain = tuning.output.image and settings.speaks_plain_http(tuning.output.image)
     switches = ("--plain-http",) if plain else ()
     return ("train", *(f"--{name}={value}" for name, value in flags.items()), *switches)

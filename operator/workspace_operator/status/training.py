@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from workspace_operator import conditions
 from workspace_operator.api import TrainingStatus, WorkspaceStatus
+from workspace_operator.api.output_repository import output_repository
 from workspace_operator.objects.tuning_job import USELESS_TO_REPEAT, job_of
 from workspace_operator.snapshot import Pod, Termination, TrainingAnswer
 from workspace_operator.snapshot.jobs import Job, parse_training_answer
@@ -50,7 +51,7 @@ def climb_training(evidence: Evidence, faults: tuple[Finding, ...]) -> Ladder:
         cause_of(causes),
         training,
         achieved=done,
-        text="the tuning has succeeded",
+        text=f"the tuning has succeeded: {training.message}",
     )
 
 
@@ -178,7 +179,9 @@ def _last_answer(evidence: Evidence) -> TrainingAnswer | None:
 def _output(evidence: Evidence) -> str:
     tuning = evidence.workspace.tuning
     image = tuning.output.image if tuning else None
-    return f"image {image}" if image else "the volume of tuning.output"
+    place = f"image {image}" if image else "the volume of tuning.output"
+    repository = output_repository(evidence.workspace.annotations)
+    return f"{place}, and in repository {repository}" if repository else place
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -32,7 +32,9 @@ TRAINING = Reason(
 )
 SAVING = Reason(word="Saving", sentence="Pod {pod} is writing the adapter.", phase="Saving")
 PUSHING = Reason(
-    word="Pushing", sentence="Pod {pod} is pushing the adapter as {output}.", phase="Pushing"
+    word="Pushing",
+    sentence="Pod {pod} is bringing the adapter to where it goes: {output}.",
+    phase="Pushing",
 )
 RETRYING = Reason(
     word="TrainingRetried",

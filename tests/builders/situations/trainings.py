@@ -28,6 +28,10 @@ AT_STEP_20 = TrainingAnswer(
 )
 MADE = tuning()
 NAMED = job(MADE)
+UPLOADING: dict[str, Any] = {
+    "annotations": {"atelier.dev/output-repository": "team/style"},
+    "preset": {"name": "mistral-7b-instruct", "presetOptions": {"modelAccessSecret": "hub"}},
+}
 
 
 def done(code: int, message: str = "", reason: str = "Error") -> Manifest:
@@ -145,6 +149,12 @@ ROWS = [
     ),
     at_work("saving", "Saving", "Saving", "is writing the adapter"),
     at_work("pushing", "Pushing", "Pushing", "the volume of tuning.output"),
+    replace(
+        at_work("pushing", "Pushing", "Pushing", "tuning.output, and in repository team/style"),
+        name="the adapter is uploaded to the hub",
+        job=job(tuning(**UPLOADING)),
+        facts=UPLOADING,
+    ),
     Row(
         name="a try has ended, the next pod is not there yet",
         reason="TrainingRetried",
