@@ -6,7 +6,8 @@ times at a restart with a thousand Workspaces, and miss a deletion that happened
 cut. Each watch asks the server for our objects alone.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import chain, repeat
 from typing import Any, Protocol, cast
 
 import kopf
@@ -38,6 +39,20 @@ class NothingRemembered(kopf.DiffBaseStorage):
 
     def store(self, **_: Any) -> None:  # noqa: ANN401 - kopf's arguments
         """Write nothing down."""
+
+
+class Patience:
+    """
+    Be the pauses between the tries of a watch or list, in seconds, without an end.
+
+    kopf's own row ends after 54 s, and with it the process: a server that refuses watches for a
+    minute (503, 429, a right that comes and goes) would end every operator of the cluster, though
+    the sweep needs no watch. What no try can heal (404, 410) still ends it.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        """Begin anew, for each request."""
+        return chain((1.0, 1.0, 2.0, 3.0, 5.0), repeat(8.0))
 
 
 class Credentials(Protocol):
@@ -155,6 +170,7 @@ def watching(provisioner: NodeProvisioner) -> kopf.OperatorSettings:
     settings.watching.chunk_size = 50  # objects in hand at a start, of each kind
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
+    settings.networking.error_backoffs = Patience()
     # A worker per object lives on for that long with its last event: much memory after a burst.
     settings.queueing.idle_timeout = 0.05
     settings.queueing.exit_timeout = 1

@@ -271,8 +271,9 @@ def _least_pause(error: Exception) -> float:
     """Return how long an error asks us to stay away; a namespace on its way out asks for haste."""
     if isinstance(error, Throttled):
         return error.retry_after_seconds
-    refused = isinstance(error, Forbidden) and not error.namespace_is_terminating
-    return FORBIDDEN_PAUSE_SECONDS if refused else 0.0
+    if not isinstance(error, Forbidden) or error.namespace_is_terminating or error.of_a_read:
+        return 0.0
+    return FORBIDDEN_PAUSE_SECONDS
 
 
 def _always() -> None:

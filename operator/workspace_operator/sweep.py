@@ -77,6 +77,7 @@ class Sweep:
         living = {key_of(workspace) for workspace in workspaces}
         lives = {workspace["metadata"]["uid"] for workspace in workspaces}
         lost = [claim for claim in claims if owner_uid(claim) not in {None, *lives}]
+        lost = [claim for claim in lost if not await self._has_owner_by_now(claim)]
         orphans = {owner for claim in lost if (owner := owner_of(claim)) is not None}
         self.show_claims((claim[STEP] for claim in claims), len(lost))
         self._warn_of(list(filter(is_kaitos_controller, rivals)))
@@ -93,6 +94,14 @@ class Sweep:
             names = sorted(map(str, orphans))
             logger.warning("node claims without workspace", extra={"keys": names})
         self._before = now
+
+    async def _has_owner_by_now(self, claim: Manifest) -> bool:
+        """Ask for one Workspace by name: it may have been made after the others were listed."""
+        owner = owner_of(claim)
+        if owner is None:
+            return False
+        found = await self.cluster.find(WORKSPACE, owner.name, owner.namespace)
+        return found is not None and found["metadata"]["uid"] == owner_uid(claim)
 
     def _warn_of(self, rivals: list[Manifest]) -> None:
         """Name every controller of KAITO's that runs: it deletes the Deployments that we make."""

@@ -56,6 +56,22 @@ class Bench:
         self.operator.launch = functools.partial(self.warm, clock=WORLD)
         self.operator.start()
 
+    @asynccontextmanager
+    async def kept_alive(self) -> AsyncIterator[None]:
+        """Be the kubelet for the length of a `with`: an operator that ends is started again."""
+        keeping = asyncio.create_task(self._keep_alive())
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.wait([keeping])
+
+    async def _keep_alive(self) -> None:
+        while True:
+            if not self.operator.runs:
+                self.operator.start()
+            await asyncio.sleep(0.05)
+
     async def dies(self) -> None:
         """Wait until the operator is dead."""
         while self.operator.runs:  # noqa: ASYNC110 - another process

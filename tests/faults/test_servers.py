@@ -11,8 +11,6 @@ from tests.world import workspaces
 from tests.world.operator_process import install
 
 pytestmark = [
-    # They strike what the whole tier shares; one of them, after the others, once waited in vain.
-    pytest.mark.large,
     pytest.mark.apiserver,
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.timeout(240),
@@ -68,17 +66,6 @@ async def test_the_definition_goes_and_comes_back(stage: Stage, stricken: Contro
     await asyncio.to_thread(stricken.kubectl, *delete)
     assert await stage.claims() == [], "nothing that costs money is left"
     await asyncio.to_thread(install, stricken)
-    supervised = asyncio.create_task(restart_when_it_ends(stage))
-    try:
+    async with stage.bench.kept_alive():  # it may need a moment to notice that its watch is gone
         await stage.apply()
         await stage.ready()
-    finally:
-        supervised.cancel()
-
-
-async def restart_when_it_ends(stage: Stage) -> None:
-    """Do as a kubelet does: the operator may need a moment to notice that its watch is gone."""
-    while True:
-        if not stage.bench.operator.runs:
-            stage.bench.operator.start()
-        await asyncio.sleep(0.2)

@@ -49,6 +49,15 @@ def test_each_code_means_one_error(code: int, kind: type[ClusterError]) -> None:
     assert "why" in str(error)
 
 
+def test_a_read_that_is_refused_is_told_from_a_write() -> None:
+    """An API server that has just started refuses every read until it knows the roles."""
+    read, write = (error_for(f"{verb} /x", 403, {}, None) for verb in ("GET", "PATCH"))
+    assert isinstance(read, Forbidden)
+    assert isinstance(write, Forbidden)
+    assert read.of_a_read
+    assert not write.of_a_read
+
+
 def test_an_answer_without_a_status_object_still_says_something() -> None:
     assert str(error_for("GET /x", 404, {}, None)) == "GET /x: HTTP 404"
 

@@ -13,9 +13,10 @@ from workspace_operator.wake import Key
 
 
 class Shelf:
-    """A cluster that can only be listed."""
+    """A cluster that can only be read."""
 
     def __init__(self) -> None:
+        self.later: list[Manifest] = []
         self.objects: dict[str, list[Manifest]] = {}
         self.asked: list[tuple[str, str]] = []
         self.serves_claims = True
@@ -41,6 +42,12 @@ class Shelf:
             request = "GET nodeclaims"
             raise Gone(request, "not served")
         return [keep({"kind": kind.kind, **each}) for each in self.objects.get(kind.kind, [])]
+
+    async def find(self, kind: Kind, name: str, namespace: str) -> Manifest | None:
+        """Find also what was made after the list."""
+        found = (*self.objects.get(kind.kind, []), *self.later)
+        named = (each for each in found if each["metadata"]["name"] == name)
+        return next((each for each in named if each["metadata"]["namespace"] == namespace), None)
 
 
 def thing(name: str, version: int = 1, uid: str = "", **metadata: Any) -> Manifest:  # noqa: ANN401
@@ -122,6 +129,21 @@ async def test_a_claim_without_workspace_is_found_by_the_first_sweep_and_every_o
     await sweep.once()
     await sweep.once()
     assert woken == [Key("team", "gone")] * 2
+
+
+async def test_a_claim_whose_workspace_was_made_since_the_list_is_no_orphan() -> None:
+    shelf = Shelf()
+    shelf.objects = {"NodeClaim": [claim("c", "a", "uid-a")]}
+    shelf.later = [thing("a")]
+    woken: list[Key] = []
+    orphans: list[int] = []
+    sweep = Sweep(
+        cluster=shelf,  # type: ignore[arg-type]  # it only reads
+        add=woken.append,
+        show_claims=lambda _steps, number: orphans.append(number),
+    )
+    await sweep.once()
+    assert (woken, orphans) == ([], [0])
 
 
 async def test_a_claim_of_an_earlier_life_of_the_workspace_is_found() -> None:

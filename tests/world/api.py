@@ -3,6 +3,7 @@
 import asyncio
 import json
 import ssl
+import time
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
@@ -14,6 +15,9 @@ Manifest = dict[str, Any]
 MERGE = "application/merge-patch+json"
 WORKSPACES = "/apis/kaito.sh/v1beta1"
 CLAIMS = "/apis/karpenter.sh/v1/nodeclaims"
+# A cloud and a kubelet live on while the API server is away, and so does a patient user.
+PATIENCE_SECONDS = 30.0
+AWAY = 500
 
 
 class ApiError(RuntimeError):
@@ -67,7 +71,30 @@ class Api:
     async def send(
         self, method: str, path: str, body: Manifest | None = None, *, kind: str = ""
     ) -> Manifest:
-        """Send one request; `kind` is the content type, JSON where none is given."""
+        """
+        Send one request, again while the API server is away.
+
+        Args:
+            method: As HTTP has it.
+            path: With the query.
+            body: If there is one.
+            kind: The content type, JSON where none is given.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await self._send_once(method, path, body, kind)
+            except aiohttp.ClientConnectionError:
+                if time.monotonic() > deadline:
+                    raise
+            except ApiError as error:
+                if error.status < AWAY or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(0.1)
+
+    async def _send_once(
+        self, method: str, path: str, body: Manifest | None, kind: str
+    ) -> Manifest:
         headers = {"Content-Type": kind or "application/json"}
         data = json.dumps(body) if body is not None else None
         async with self.session.request(method, path, data=data, headers=headers) as response:

@@ -17,6 +17,7 @@ from tests.world.clock import WORLD
 
 FINALIZER = "karpenter.sh/termination"
 STEPS = ("Launched", "Registered", "Initialized", "Ready")
+STEPS_WITHOUT_GPU = STEPS[:2]  # it waits for every resource that the claim asks for
 NO_CAPACITY = "InsufficientCapacityError"
 NO_CAPACITY_MESSAGE = "no Standard_NC24ads_A100_v4 left in zone 1"
 
@@ -35,6 +36,20 @@ def condition(kind: str, status: str, reason: str = "Played", message: str = "")
     }
 
 
+def labels_asked_for(claim: Manifest) -> dict[str, str]:
+    """Return the labels that a claim asks of its node; of several values the first."""
+    return {
+        requirement["key"]: requirement["values"][0]
+        for requirement in claim["spec"]["requirements"]
+        if requirement["operator"] == "In"
+    }
+
+
+def instance_type(claim: Manifest) -> str:
+    """Return the instance type that a claim asks for first, or nothing."""
+    return labels_asked_for(claim).get("node.kubernetes.io/instance-type", "")
+
+
 @dataclass(slots=True)
 class Cloud:
     """
@@ -43,6 +58,7 @@ class Cloud:
     Attributes:
         api: The administrator's.
         has_capacity: Whether a claim gets a machine.
+        sold_out: Instance types of which there is none.
         refusals: How many claims more are refused though there is capacity.
         makes_nodes: Whether a machine joins as a node.
         lets_go: Whether a machine goes when its claim is deleted.
@@ -53,6 +69,7 @@ class Cloud:
 
     api: Api
     has_capacity: bool = True
+    sold_out: frozenset[str] = frozenset()
     refusals: int = 0
     makes_nodes: bool = True
     lets_go: bool = True
@@ -81,8 +98,9 @@ class Cloud:
 
     async def _launch(self, claim: Manifest) -> None:
         path = f"{CLAIMS}/{claim['metadata']['name']}"
-        if not self.has_capacity or self.refusals > 0:
-            self.refusals = max(0, self.refusals - 1)
+        sold_out = instance_type(claim) in self.sold_out
+        if not self.has_capacity or sold_out or self.refusals > 0:
+            self.refusals = max(0, self.refusals - (not sold_out))
             self.refused.append(claim["metadata"]["name"])
             refusal = condition("Launched", "False", NO_CAPACITY, NO_CAPACITY_MESSAGE)
             await self.api.merge(f"{path}/status", {"status": {"conditions": [refusal]}})
@@ -95,11 +113,7 @@ class Cloud:
     async def make_node(self, claim: Manifest) -> None:
         """Let the machine of a claim join as a Node, with its GPU."""
         name = claim["metadata"]["name"]
-        wanted = {
-            requirement["key"]: requirement["values"][0]
-            for requirement in claim["spec"]["requirements"]
-            if requirement["operator"] == "In"
-        }
+        wanted = labels_asked_for(claim)
         resources = {"cpu": "24", "memory": "220Gi", "pods": "100"}
         if self.gpus:
             resources["nvidia.com/gpu"] = str(self.gpus)
@@ -123,10 +137,11 @@ class Cloud:
         )
         taints = claim["spec"].get("taints", [])  # without the one that every new node is born with
         await self.api.merge(f"/api/v1/nodes/{name}", {"spec": {"taints": taints}})
+        steps = STEPS if self.gpus else STEPS_WITHOUT_GPU
         status = {
             "nodeName": name,
             "providerID": f"played:///{name}",
-            "conditions": [condition(step, "True", step) for step in STEPS],
+            "conditions": [condition(step, "True", step) for step in steps],
         }
         await self.api.merge(f"{CLAIMS}/{name}/status", {"status": status})
 

@@ -20,6 +20,7 @@ from tests.world.training import Training
 
 GPU = "nvidia.com/gpu"
 OURS = "labelSelector=kaito.sh/workspace"
+ALREADY_BOUND = 409  # by a request of ours whose answer was lost
 NOW = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
 
 
@@ -124,7 +125,11 @@ class Kubelet:
                         "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
                         "target": {"kind": "Node", "name": node["metadata"]["name"]},
                     }
-                    await self.api.create(f"{_path(pod)}/binding", binding)
+                    try:
+                        await self.api.create(f"{_path(pod)}/binding", binding)
+                    except ApiError as error:
+                        if error.status != ALREADY_BOUND:
+                            raise
                     return
             await asyncio.sleep(0.1)
 

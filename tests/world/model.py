@@ -7,6 +7,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.world.listening import stop_listening
+
 PORT = 5000
 
 
@@ -40,8 +42,8 @@ class Model:
 
     async def stop(self) -> None:
         if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+            runner, self._runner = self._runner, None
+            await stop_listening(runner)
 
     def state(self) -> dict[str, Any]:
         loaded = self.loaded if self.phase in {"starting", "loading"} else 14_483_464_192

@@ -8,6 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.world.listening import stop_listening
+
 PORT = 5000
 
 
@@ -38,8 +40,8 @@ class Training:
 
     async def stop(self) -> None:
         if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+            runner, self._runner = self._runner, None
+            await stop_listening(runner)
 
     async def _status(self, _request: web.Request) -> web.Response:
         return web.json_response(self.figures)

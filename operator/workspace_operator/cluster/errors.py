@@ -69,6 +69,16 @@ class Forbidden(ClusterError):
         return STALE_CREDENTIALS in self.causes
 
     @property
+    def of_a_read(self) -> bool:
+        """
+        Tell what everybody meets from what may be one object's own trouble.
+
+        An API server that has just started answers so until it knows the roles, for seconds; a
+        quota or a policy refuses writes alone.
+        """
+        return self.request.startswith("GET ")
+
+    @property
     def namespace_is_terminating(self) -> bool:
         """Tell a namespace on its way out from a missing permission."""
         return NAMESPACE_TERMINATING in self.causes
