@@ -11,6 +11,11 @@ What has to fit, per GPU memory that CUDA reports:
 tokens of all running requests fit. A model fits when at least one request can run at full length,
 where a sliding window bounds what a request keeps: 4,096 tokens, 0.5 GiB.
 
+Adapters lie beside the weights. Nobody knows their size before they are there, so they change no
+verdict: each is counted with the most that is fetched of an image, 2 GiB, and the room that stays
+in any case is told beside the other. One of rank 8 for the queries and values of Mistral 7B takes
+7 MB: 32 layers x 8 x (8,192 + 5,120) x 2 B.
+
 A 16 GB Ampere card reports at least 15.0 GiB: 15.0 - 13.49 - 1.0 = 0.51 GiB, one full window. A T4
 reports 14.5 GiB and has no BF16: it does not fit.
 
@@ -30,6 +35,9 @@ RUNTIME_OVERHEAD_BYTES = 1 * GIB
 # context is then cut to what is there.
 SHORTEST_CONTEXT_TOKENS = 4096
 
+# The size limit of the folder that an adapter's image is unpacked into.
+MOST_ADAPTER_GIB = 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryFit:
@@ -45,6 +53,8 @@ class MemoryFit:
         kv_tokens: Tokens that fit beside the weights; none where the GPU is not known.
         fits: The verdict; none where the GPU is not known.
         sentence: Figures, verdict and, where it does not fit, the remedy.
+        sure_tokens: Tokens that fit beside adapters of the largest size too; none without adapters
+            or where the GPU is not known.
     """
 
     weight_bytes: int
@@ -55,6 +65,7 @@ class MemoryFit:
     kv_tokens: int | None
     fits: bool | None
     sentence: str
+    sure_tokens: int | None = None
 
 
 def unknown_fit() -> MemoryFit:
@@ -78,7 +89,13 @@ def gpus_in_use(preset: Preset, gpus: int) -> int:
 
 
 def memory_fit(
-    preset: Preset, gpu: Gpu | None, gpus: int, cloud: str, context: int | None = None
+    preset: Preset,
+    gpu: Gpu | None,
+    gpus: int,
+    cloud: str,
+    context: int | None = None,
+    *,
+    adapters: int = 0,
 ) -> MemoryFit:
     """
     Compare a model with the GPUs of one node.
@@ -89,17 +106,22 @@ def memory_fit(
         gpus: How many of them the pod is given.
         cloud: Where to look for a machine that fits, if this one does not.
         context: Tokens of one request that the user insists on; none for what there is room for.
+        adapters: How many lie beside the weights.
     """
     used = gpus_in_use(preset, gpus)
     usable = used * gpu.usable_bytes if gpu is not None and used else None
     overhead = used * RUNTIME_OVERHEAD_BYTES
     required = required_tokens(preset, context)
     kv_tokens = None
+    sure_tokens = None
     fits = None
     if usable is not None:
         left = usable - preset.weight_bytes - overhead
         kv_tokens = max(0, left // preset.kv_bytes_per_token)
         fits = kv_tokens >= required and _computes(preset, gpu)
+        if adapters:
+            left -= adapters * MOST_ADAPTER_GIB * GIB
+            sure_tokens = max(0, left // preset.kv_bytes_per_token)
     return MemoryFit(
         weight_bytes=preset.weight_bytes,
         kv_bytes_per_token=preset.kv_bytes_per_token,
@@ -108,7 +130,9 @@ def memory_fit(
         required_tokens=required,
         kv_tokens=kv_tokens,
         fits=fits,
-        sentence=_sentence(preset, gpu, used, kv_tokens, _Asked(cloud=cloud, context=context)),
+        sentence=_sentence(preset, gpu, used, kv_tokens, _Asked(cloud=cloud, context=context))
+        + (_beside(adapters, sure_tokens, required) if fits else ""),
+        sure_tokens=sure_tokens,
     )
 
 
@@ -175,6 +199,18 @@ def _sentence(
             f"one request needs {required:,}" + _remedy(preset, asked)
         )
     return f"{have} holds {preset.name}: {sum_} leave room for {kv_tokens:,} tokens"
+
+
+def _beside(adapters: int, sure_tokens: int | None, required: int) -> str:
+    """Say what adapters may take of the room."""
+    if sure_tokens is None:
+        return ""
+    them = f"{adapters} adapters" if adapters > 1 else "1 adapter"
+    counted = f"; with {them} of {MOST_ADAPTER_GIB} GiB{' each' if adapters > 1 else ''}, the most "
+    counted += f"that is fetched of an image, for {sure_tokens:,}"
+    if sure_tokens >= required:
+        return counted
+    return f"{counted}, so the server measures them when they are loaded"
 
 
 def _remedy(preset: Preset, asked: _Asked) -> str:

@@ -19,6 +19,7 @@ weights.
 from model_presets.preset import Preset
 
 from workspace_operator.api import Workspace
+from workspace_operator.memory_fit import MOST_ADAPTER_GIB
 from workspace_operator.objects.data import Supply, supply, together
 from workspace_operator.objects.pod_frame import (
     HOME,
@@ -47,13 +48,12 @@ SCRATCH = "4Gi"
 # Twice the scratch and the logs.
 DISK_LIMIT_GIB = 9
 # Rank 64 on every matrix of Mistral 7B is 0.7 GB in float32.
-ADAPTER_GIB = 2
 
 
 def preset_pod(workspace: Workspace, plan: Plan, preset: Preset, settings: Settings) -> Manifest:
     """Return the pod template of a Workspace that names a preset."""
     adapters = _adapters(workspace, plan, settings)
-    fetched = ADAPTER_GIB * len(adapters.init_containers)
+    fetched = MOST_ADAPTER_GIB * len(adapters.init_containers)
     disk = Disk(scratch=SCRATCH, limit_gib=DISK_LIMIT_GIB + fetched)
     data = together((weights_supply(plan.weights), adapters))
     spec: Manifest = {
@@ -74,7 +74,7 @@ def _adapters(workspace: Workspace, plan: Plan, settings: Settings) -> Supply:
             f"{ADAPTER_FOLDER}/{source.name}",
             plan,
             settings,
-            size_gib=ADAPTER_GIB,
+            size_gib=MOST_ADAPTER_GIB,
         )
         for number, source in enumerate(sources)
         if source is not None

@@ -175,7 +175,10 @@ def plan(
     machines = hardware(workspace, preset, settings, context)
     if part is not None:
         machines = replace(machines, gpu=part.gpu, gpus=part.count)
-    fit = memory_fit(preset, machines.gpu, machines.gpus, settings.cloud, context)
+    adapters = len(workspace.inference.adapters) if workspace.inference else 0
+    fit = memory_fit(
+        preset, machines.gpu, machines.gpus, settings.cloud, context, adapters=adapters
+    )
     if BYPASS_ANNOTATION not in workspace.annotations:
         check_fit(workspace, preset, fit, config)
     weights = weights_source(workspace.annotations)

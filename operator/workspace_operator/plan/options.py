@@ -39,7 +39,8 @@ def options(
     """Return the machines that come into question, those that were asked for first."""
     others = (each.name for each in fitting_types(preset, settings.cloud, context))
     names = tuple(dict.fromkeys([*asked_types(workspace), *others]))[:MOST_OPTIONS]
-    return tuple(_option(name, preset, settings, context) for name in names)
+    adapters = len(workspace.inference.adapters) if workspace.inference else 0
+    return tuple(_option(name, preset, settings, context, adapters) for name in names)
 
 
 def price_per_hour(candidates: tuple[str, ...], count: int, settings: Settings) -> str | None:
@@ -52,10 +53,13 @@ def price_per_hour(candidates: tuple[str, ...], count: int, settings: Settings) 
     return least if least == most else f"{least} to {most}"
 
 
-def _option(name: str, preset: Preset, settings: Settings, context: int | None) -> Option:
+def _option(
+    name: str, preset: Preset, settings: Settings, context: int | None, adapters: int
+) -> Option:
     machine = find(name)
     gpus = machine.gpu_count if machine else preset.gpu_count
-    fit = memory_fit(preset, machine.gpu if machine else None, gpus, settings.cloud, context)
+    gpu = machine.gpu if machine else None
+    fit = memory_fit(preset, gpu, gpus, settings.cloud, context, adapters=adapters)
     return Option(
         instance_type=name,
         gpu=machine.gpu.name if machine else None,

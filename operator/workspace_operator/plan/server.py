@@ -43,7 +43,7 @@ def server_arguments(
 ) -> tuple[str, ...]:
     """Return the flags of the server; what the user tunes comes last."""
     flags = {"preset": preset.name, "port": MODEL_PORT, DRAIN_KEY: drain_seconds}
-    longest = longest_context(preset, fit)
+    longest = _sure_context(preset, fit)
     if longest is not None and longest < preset.context_length:
         flags[MAX_MODEL_LEN] = longest
     for key in RANGES:
@@ -74,6 +74,14 @@ def longest_context(preset: Preset, fit: MemoryFit) -> int | None:
     if preset.sliding_window or fit.kv_tokens is None:
         return None
     return int(fit.kv_tokens * SAFE_SHARE)
+
+
+def _sure_context(preset: Preset, fit: MemoryFit) -> int | None:
+    """Return the same where nobody insists on one: with room for adapters of any usual size."""
+    longest = longest_context(preset, fit)
+    if longest is None or fit.sure_tokens is None:
+        return longest
+    return min(longest, max(int(fit.sure_tokens * SAFE_SHARE), fit.required_tokens))
 
 
 def drain_seconds(preset: Preset, gpu: Gpu | None, gpus: int) -> int:
