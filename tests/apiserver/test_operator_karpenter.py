@@ -171,3 +171,82 @@ async def test_why_there_is_no_machine_outlives_the_claim_and_a_restart(
 
 def about(claim: str) -> str:
     return f"fieldSelector=involvedObject.name={claim}"
+
+
+async def ready_machines(plane: ControlPlane, api: Api, team: str, many: int) -> dict[str, str]:
+    """Wait for so many claims to have a node, make each node ready, and name them by its claim."""
+    while True:
+        found = {
+            claim["metadata"]["name"]: claim.get("status", {}).get("nodeName")
+            for claim in await workspaces.claims(api, team, "mistral")
+        }
+        if len(found) == many and all(found.values()):
+            break
+        await asyncio.sleep(0.1)
+    for node in found.values():
+        await asyncio.to_thread(make_node_ready, plane, node, gpus=1)
+    return found
+
+
+def pod_on(node: str, name: str) -> Manifest:
+    """Return a pod as the Deployment's would be: nobody here runs the controllers."""
+    container = {"name": "mistral", "image": "example/mistral:1"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"kaito.sh/workspace": "mistral"}},
+        "spec": {
+            "nodeName": node,
+            "automountServiceAccountToken": False,
+            "containers": [container],
+        },
+    }
+
+
+async def test_a_smaller_count_takes_one_claim_and_its_node_from_the_real_karpenter(
+    karpenter_control_plane: ControlPlane, team: str, log: Path
+) -> None:
+    """The claim that goes is the one whose pod Kubernetes took, here the older; the other stays."""
+    plane, path = karpenter_control_plane, workspaces.path(team, "mistral")
+    pods = f"/api/v1/namespaces/{team}/pods"
+    now = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
+    async with running(plane, log) as api:
+        await api.create(workspaces.path(team), workspaces.workspace(team))
+        ((older, first),) = (await ready_machines(plane, api, team, 1)).items()
+        await workspaces.present(api, workspaces.deployment_path(team, "mistral"))
+        await api.create(pods, pod_on(first, "mistral-1"))
+        await api.merge(path, {"resource": {"count": 2}})
+        machines = await ready_machines(plane, api, team, 2)
+        ((younger, second),) = ((claim, at) for claim, at in machines.items() if claim != older)
+        await api.create(pods, pod_on(second, "mistral-2"))
+        await workspaces.eventually(
+            api, path, lambda found: len((found or {})["status"].get("workerNodes", ())) == 2
+        )
+        kept = await workspaces.present(api, f"{CLAIMS}/{younger}")
+
+        await api.merge(path, {"resource": {"count": 1}})
+        await workspaces.eventually(
+            api,
+            workspaces.deployment_path(team, "mistral"),
+            lambda found: (found or {})["spec"]["replicas"] == 1,
+        )
+        claims = await workspaces.claims(api, team, "mistral")
+        assert [each for each in claims if each["metadata"].get("deletionTimestamp")] == []
+        await api.delete(f"{pods}/mistral-1", now)
+        await workspaces.gone(api, f"{CLAIMS}/{older}")
+        await workspaces.gone(api, f"/api/v1/nodes/{first}")
+
+        await workspaces.eventually(
+            api,
+            path,
+            lambda found: (found or {})["status"].get("workerNodes") == [second],
+        )
+        (left,) = await workspaces.claims(api, team, "mistral")
+        assert left["metadata"]["uid"] == kept["metadata"]["uid"]
+        assert "deletionTimestamp" not in left["metadata"]
+        assert await api.get(f"/api/v1/nodes/{second}") is not None
+        assert await api.get(f"{pods}/mistral-2") is not None, "nobody was drained from it"
+        await api.delete(f"{pods}/mistral-2", now)
+        await api.delete(path)
+        await workspaces.gone(api, path)
+        await workspaces.gone(api, f"/api/v1/nodes/{second}")
