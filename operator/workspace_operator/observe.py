@@ -7,8 +7,9 @@ Must not write or decide.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from workspace_operator.api import Inference, Startup, Workspace, WorkspaceStatus, parse_status
 from workspace_operator.cluster import Cluster, Gone, Kind, Manifest
@@ -35,10 +36,16 @@ from workspace_operator.objects.metadata import (
 from workspace_operator.objects.network_policy import policy_name
 from workspace_operator.objects.rollout import revision_of
 from workspace_operator.plan import plan_only
+from workspace_operator.pod_warnings import PodWarnings
 from workspace_operator.settings import NodeProvisioner, Probe, Settings
 from workspace_operator.snapshot import ModelAnswer, NodeClaim, Pod, Snapshot, TrainingAnswer
 from workspace_operator.snapshot.reading import section, strings, text
 from workspace_operator.training_probe import TrainingProbe
+
+
+def utc_now() -> datetime:
+    """Return the present."""
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +56,8 @@ class Observer:
     settings: Settings
     probe: ModelProbe
     last_words: LastWords
+    warnings: PodWarnings
+    clock: Callable[[], datetime] = utc_now
     training_probe: TrainingProbe = field(default_factory=TrainingProbe)
 
     async def observe(
@@ -94,6 +103,9 @@ class Observer:
         own_server = inference is None or inference.template is None
         answers = await self._answers(pods, own_server=own_server) if serves else {}
         trainings = await self._trainings(pods) if tunes else {}
+        warnings = await self.warnings.of(
+            owner.namespace, map(Pod.parse, pods), self.clock(), own_program=not own_server
+        )
         return Snapshot.parse(
             node_claims=claims or (),
             claims_served=claims is not None,
@@ -110,6 +122,7 @@ class Observer:
             starts=starts,
             others=others,
             rivals=rivals,
+            warnings=warnings,
         )
 
     async def what_runs(self, owner: Identity, status: WorkspaceStatus, body: Manifest) -> Snapshot:

@@ -18,7 +18,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from model_presets.catalog import Catalog
 
@@ -36,7 +36,7 @@ from workspace_operator.decision import decide
 from workspace_operator.metrics import Metrics
 from workspace_operator.objects import desired_objects, rollout, wanted_revision
 from workspace_operator.objects.metadata import Identity
-from workspace_operator.observe import Observer, claim_selector
+from workspace_operator.observe import Observer, claim_selector, utc_now
 from workspace_operator.plan import Plan
 from workspace_operator.reporter import Reporter
 from workspace_operator.settings import NodeProvisioner, Settings
@@ -52,11 +52,6 @@ logger = logging.getLogger(__name__)
 DELETION_POLL_SECONDS = 5.0
 # The first pass only asks for machines; the next comes with the cloud's answer, or then.
 FIRST_LOOK_SECONDS = 3.0
-
-
-def utc_now() -> datetime:
-    """Return the present."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

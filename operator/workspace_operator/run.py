@@ -35,8 +35,9 @@ from workspace_operator.last_words import LastWords
 from workspace_operator.lease import Lease, new_identity
 from workspace_operator.metrics import Metrics
 from workspace_operator.model_probe import ModelProbe
-from workspace_operator.observe import Observer
-from workspace_operator.reconcile import Reconciler, utc_now
+from workspace_operator.observe import Observer, utc_now
+from workspace_operator.pod_warnings import PodWarnings
+from workspace_operator.reconcile import Reconciler
 from workspace_operator.reporter import Reporter
 from workspace_operator.settings import NodeProvisioner, Settings
 from workspace_operator.sweep import Sweep
@@ -149,6 +150,7 @@ def _assemble(
             settings=settings,
             probe=probe,
             last_words=last_words,
+            warnings=PodWarnings(cluster=cluster),
             training_probe=TrainingProbe(http=probe.http),
         ),
         writer=Writer(cluster=cluster, instance=settings.pod_name, clock=clock),

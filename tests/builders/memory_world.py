@@ -15,6 +15,7 @@ from workspace_operator.last_words import LastWords
 from workspace_operator.metrics import Metrics
 from workspace_operator.model_probe import ModelProbe
 from workspace_operator.observe import Observer
+from workspace_operator.pod_warnings import PodWarnings
 from workspace_operator.reconcile import Reconciler
 from workspace_operator.reporter import Reporter
 from workspace_operator.settings import Probe, Settings
@@ -54,6 +55,8 @@ class MemoryWorld:
                 settings=SETTINGS,
                 probe=ModelProbe(interval_seconds=30),
                 last_words=LastWords(),
+                warnings=PodWarnings(cluster=self.cluster),
+                clock=self.now,
             ),
             writer=Writer(cluster=self.cluster, instance="test", clock=self.now),
             trial=TemplateTrial(cluster=self.cluster, settings=SETTINGS),

@@ -49,6 +49,8 @@ NETWORK_POLICY = Kind(
     api_version="networking.k8s.io/v1", kind="NetworkPolicy", plural="networkpolicies"
 )
 EVENT = Kind(api_version="events.k8s.io/v1", kind="Event", plural="events")
+# What the kubelet says about a pod: the same objects, in the version that it writes.
+POD_EVENT = Kind(api_version="v1", kind="Event", plural="events")
 DEFINITION = Kind(
     api_version="apiextensions.k8s.io/v1",
     kind="CustomResourceDefinition",
@@ -71,6 +73,7 @@ KINDS: dict[tuple[str, str], Kind] = {
         JOB,
         NETWORK_POLICY,
         EVENT,
+        POD_EVENT,
         DEFINITION,
         LEASE,
     )

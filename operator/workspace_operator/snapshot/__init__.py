@@ -18,6 +18,7 @@ from workspace_operator.snapshot.claims import CLAIM_STEPS, NodeClaim
 from workspace_operator.snapshot.jobs import TrainingAnswer
 from workspace_operator.snapshot.nodes import GPU_RESOURCE, Node
 from workspace_operator.snapshot.others import Taken, taken_by
+from workspace_operator.snapshot.pod_events import PodWarning
 from workspace_operator.snapshot.pods import ModelAnswer, Pod, Termination
 from workspace_operator.snapshot.reading import Manifest, ObservedCondition
 
@@ -30,6 +31,7 @@ __all__ = [
     "NodeClaim",
     "ObservedCondition",
     "Pod",
+    "PodWarning",
     "Snapshot",
     "Taken",
     "Termination",
@@ -48,7 +50,8 @@ class Snapshot:
     ledgers of other Workspaces with the same preset, for a plan. `taken` says what pods of others
     hold of the nodes that the user brings; `rivals` says the same, our own pods of other revisions
     included, where a roll-out looks for room, and is None elsewhere. `claims_served` is false where
-    the cluster does not know NodeClaims. `trainings` are what pods that tune said of themselves.
+    the cluster does not know NodeClaims. `trainings` are what pods that tune said of themselves,
+    `warnings` what Events say of pods that do not explain themselves.
     """
 
     claims: tuple[NodeClaim, ...] = ()
@@ -67,6 +70,7 @@ class Snapshot:
     starts: tuple[Startup, ...] = ()
     taken: Mapping[str, Taken] = field(default_factory=dict)
     rivals: Mapping[str, Taken] | None = None
+    warnings: Mapping[str, PodWarning] = field(default_factory=dict)
 
     @classmethod
     def parse(  # noqa: PLR0913 - one keyword per kind that was read
@@ -87,6 +91,7 @@ class Snapshot:
         starts: Iterable[Startup] = (),
         others: Iterable[Manifest] = (),
         rivals: Iterable[Manifest] | None = None,
+        warnings: Mapping[str, PodWarning] | None = None,
     ) -> Self:
         """Read the objects as the API server returned them."""
         manifests = tuple(node_claims)
@@ -108,6 +113,7 @@ class Snapshot:
             starts=tuple(starts),
             taken=taken_by(others),
             rivals=None if rivals is None else taken_by(rivals),
+            warnings=dict(warnings or {}),
         )
 
     @property

@@ -38,6 +38,13 @@ ADVICE: dict[str, str] = {
     "VolumesMissing": "Create the Secret, ConfigMap or claim that is missing; the pod goes on by "
     "itself. `kubectl describe pod` says which of them it is. A pull or push Secret has the type "
     "`kubernetes.io/dockerconfigjson` (`kubectl create secret docker-registry`).",
+    "PodSandboxFailed": "The node could not give the pod a network or a sandbox; the message has "
+    "the kubelet's words. Mostly the network plugin or the container runtime of that node: "
+    "`kubectl describe node NODE`, and the plugin's pods there.",
+    "PodNotHealthy": "Your program runs and its readiness probe fails; the message has what the "
+    "kubelet saw. Look at the probe in `inference.template` and at `kubectl logs POD`.",
+    "PodPreempted": "A pod of higher priority was given the GPU, or the node is being emptied. "
+    "Free a GPU; the pod starts by itself then.",
     "FetchingData": "Mostly nothing: data or adapters are on their way. "
     "`kubectl logs POD --all-containers` shows how far.",
     "DataNotFetched": "The message has the words of the program that fetches: the address or the "

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from workspace_operator.api import Workspace
 from workspace_operator.objects.watchdog import DEVICE_LOST
 from workspace_operator.snapshot import Pod
+from workspace_operator.snapshot.pod_events import waits_for_its_sandbox
 from workspace_operator.snapshot.pods import Termination
 from workspace_operator.snapshot.reading import conditions as conditions_of
-from workspace_operator.status import reasons
+from workspace_operator.status import event_reasons, reasons
 from workspace_operator.status.evidence import Evidence
 from workspace_operator.status.finding import Finding, Reason, quoted
 from workspace_operator.status.ledger import loading_progress
@@ -47,6 +48,8 @@ _MISSING_SECRET = re.compile(
 _MISSING_CLAIM = re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)" not found')
 # A volume is mounted within seconds, where it is there.
 MOUNT_SECONDS = 30
+# Source: kubernetes/kubernetes, pkg/kubelet/events/event.go at v1.35.
+VOLUME_ERRORS = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
 KILLED = 137  # 128 + SIGKILL
 
 # What a dying server's last words mean, the most telling first.
@@ -115,6 +118,8 @@ def _placement(evidence: Evidence, pod: Pod) -> Finding | None:
     if pod.node:
         return None
     scheduled = pod.scheduled
+    if scheduled is None and pod.name in evidence.snapshot.warnings:
+        return reasons.UNSCHEDULABLE.found(pod=pod.name, quote=_warned(evidence, pod, ""))
     if scheduled is not None and scheduled.status == "False":
         missing = _MISSING_CLAIM.search(scheduled.message)
         if missing is not None:
@@ -122,15 +127,40 @@ def _placement(evidence: Evidence, pod: Pod) -> Finding | None:
             return reasons.CLAIM_MISSING.found(
                 pod=pod.name, claim=missing["name"], namespace=namespace
             )
-        quote = quoted(scheduled.message or scheduled.reason)
-        return reasons.UNSCHEDULABLE.found(pod=pod.name, quote=quote)
+        quote = (
+            quoted(scheduled.message)
+            if scheduled.message
+            else _warned(evidence, pod, scheduled.reason)
+        )
+        return _preempted(evidence, pod, quote) or reasons.UNSCHEDULABLE.found(
+            pod=pod.name, quote=quote
+        )
     return reasons.SCHEDULING.found(pod=pod.name)
+
+
+def _preempted(evidence: Evidence, pod: Pod, verdict: str) -> Finding | None:
+    """Say that a pod before this one was made to leave its node, as long as it is on its way."""
+    for before in evidence.snapshot.pods:
+        target = before.conditions.get("DisruptionTarget")
+        if before.deleting and target is not None and target.is_true:
+            quote = quoted(target.message)
+            facts = {"before": before.name, "left": before.node, "word": target.reason}
+            return event_reasons.PREEMPTED.found(
+                pod=pod.name, verdict=verdict, quote=quote, **facts
+            )
+    return None
+
+
+def _warned(evidence: Evidence, pod: Pod, otherwise: str) -> str:
+    """Quote what an Event says about a pod, or else its own status."""
+    warning = evidence.snapshot.warnings.get(pod.name)
+    return quoted(warning.message if warning is not None else otherwise)
 
 
 def _image(evidence: Evidence, pod: Pod) -> Finding | None:
     facts = {"pod": pod.name, "node": pod.node, "image": evidence.plan.image}
     if pod.waiting_reason in IMAGE_ERRORS:
-        quote = quoted(pod.waiting_message or pod.waiting_reason)
+        quote = _warned(evidence, pod, pod.waiting_message or pod.waiting_reason)
         return reasons.IMAGE_PULL_ERROR.found(quote=quote, **facts)
     if pod.waiting_reason in START_ERRORS:
         quote = quoted(pod.waiting_message or pod.waiting_reason)
@@ -147,13 +177,20 @@ def _image(evidence: Evidence, pod: Pod) -> Finding | None:
 
 def _volumes(evidence: Evidence, pod: Pod) -> Finding | None:
     """
-    Name the volumes of a pod that waits for one.
+    Say what a pod waits for before its containers: a volume, or its network.
 
-    The kubelet says which it is in an Event alone; but it makes a pod's sandbox only when all are
-    there, and that is a condition. Source: kubernetes.io, "Pod Lifecycle", Pod network readiness.
+    The kubelet says which it is in an Event alone. Without one, that the sandbox is not there after
+    a while points at the volumes, since it is made only when all of them are.
     """
-    sandbox = pod.conditions.get("PodReadyToStartContainers")
-    if sandbox is None or sandbox.is_true or pod.running or not pod.volumes:
+    if not waits_for_its_sandbox(pod):
+        return None
+    warning = evidence.snapshot.warnings.get(pod.name)
+    if warning is not None:
+        facts = {"pod": pod.name, "node": pod.node, "quote": quoted(warning.message)}
+        if warning.reason in VOLUME_ERRORS:
+            return event_reasons.VOLUME_NOT_MOUNTED.found(**facts)
+        return event_reasons.SANDBOX_FAILED.found(word=warning.reason, **facts)
+    if not pod.volumes:
         return None
     placed = pod.scheduled.since if pod.scheduled else None
     if placed is None or (evidence.now - placed).total_seconds() < MOUNT_SECONDS:
@@ -218,7 +255,13 @@ def _server(evidence: Evidence, pod: Pod) -> Finding | None:
         case "ready":
             return None
         case _:
-            return None if pod.ready else reasons.SERVER_STARTING.found(pod=pod.name)
+            return None if pod.ready else _starting(evidence, pod)
+
+
+def _starting(evidence: Evidence, pod: Pod) -> Finding:
+    if pod.name in evidence.snapshot.warnings:
+        return event_reasons.NOT_HEALTHY.found(pod=pod.name, quote=_warned(evidence, pod, ""))
+    return reasons.SERVER_STARTING.found(pod=pod.name)
 
 
 def _proof(evidence: Evidence, pod: Pod) -> Finding | None:

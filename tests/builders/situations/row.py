@@ -5,7 +5,7 @@ from typing import Any
 
 from workspace_operator.api import GpuFailure, NodeAttempt, Workspace, WorkspaceStatus
 from workspace_operator.settings import Settings
-from workspace_operator.snapshot import ModelAnswer, Snapshot
+from workspace_operator.snapshot import ModelAnswer, PodWarning, Snapshot
 from workspace_operator.status import report
 
 from tests.builders import (
@@ -46,6 +46,7 @@ class Row:
     pods: tuple[Manifest, ...] = ()
     claims_served: bool = True
     others: tuple[Manifest, ...] = ()
+    warnings: dict[str, PodWarning] = field(default_factory=dict)
     answers: dict[str, ModelAnswer] = field(default_factory=dict)
     deployment: Manifest | None = None
     attempts: tuple[NodeAttempt, ...] = ()
@@ -65,6 +66,7 @@ def world(row: Row) -> Snapshot:
         nodes=row.nodes,
         pods=row.pods,
         others=row.others,
+        warnings=row.warnings,
         answers=row.answers,
         deployment=None if conflict else row.deployment,
         service=conflict,
