@@ -27,7 +27,8 @@ def test_every_fault_and_every_goal_is_there_once() -> None:
     ]
     goals = re.findall(r"^\| G(\d+)(?: to G(\d+))? ", PAGE, re.MULTILINE)
     covered = [goal for first, last in goals for goal in range(int(first), int(last or first) + 1)]
-    assert covered == [*range(1, 18)]
+    of_the_server = range(18, 25)
+    assert covered == [each for each in range(1, 31) if each not in of_the_server]
 
 
 def test_every_command_that_is_named_exists() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.cluster import ControlPlane, control_plane, karpenter_crds
 from tests.fault_table.bench import CONTROLLERS, Bench, open_bench
-from tests.fault_table.cases import QUIET_SECONDS, Case, close, play_case, play_reference, take_away
+from tests.fault_table.cases import Case, close, play_case, play_reference, quiet_seconds, take_away
 from tests.fault_table.scenarios import SCENARIOS, Scenario
 from tests.fault_table.table import Row, machine, put_into, rows_of, summary
 from tests.world.operator_process import install
@@ -45,7 +45,8 @@ async def deaths_of(bench: Bench, scenario: Scenario) -> list[Case]:
             else:
                 tell(f"  {case}: there was no such write this time")
                 await take_away(bench, case.team)
-            while waiting and time.monotonic() > waiting[0].ended_at + QUIET_SECONDS:
+            quiet = quiet_seconds(scenario)
+            while waiting and time.monotonic() > waiting[0].ended_at + quiet:
                 closed.append(await judged(bench, waiting.pop(0)))
     closed += [await judged(bench, case) for case in waiting]
     for case in closed:

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import signal
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -55,6 +56,14 @@ class Bench:
         WORLD.accelerate(scale)
         self.operator.launch = functools.partial(self.warm, clock=WORLD)
         self.operator.start()
+
+    async def make_team(self) -> str:
+        """Make a namespace, with the account that a controller would make, and return its name."""
+        team = f"test-{uuid.uuid4().hex[:8]}"
+        await self.world.api.create("/api/v1/namespaces", {"metadata": {"name": team}})
+        account = {"metadata": {"name": "default"}}
+        await self.world.api.create(f"/api/v1/namespaces/{team}/serviceaccounts", account)
+        return team
 
     @asynccontextmanager
     async def kept_alive(self) -> AsyncIterator[None]:

@@ -3,7 +3,7 @@ Play one situation with one death in it, and judge what came of it.
 
 The state is compared with the reference every moment from the restart on; when it is reached is the
 time to converge. The silence after that is judged only when the case is closed, at least
-`QUIET_SECONDS` later: until then its objects stay, while other cases kill the operator over and
+`quiet_seconds` later: until then its objects stay, while other cases kill the operator over and
 over.
 """
 
@@ -32,6 +32,7 @@ from tests.world.oracles.tally import Tally
 CONVERGE_SECONDS = 15.0
 PATIENCE_SECONDS = 60.0
 QUIET_SECONDS = 10.0
+LEAST_QUIET_SECONDS = 3.0
 # An event follows the status that it announces.
 LAST_WORD_SECONDS = 2.0
 SETTLED_SECONDS = 0.4
@@ -150,7 +151,7 @@ def reference_name(reference: Reference, at: int) -> str:
 async def close(bench: Bench, case: Case) -> Case:
     """Judge a case, when it has been quiet for long enough, and take its objects away."""
     reference = case.reference
-    left = case.ended_at + QUIET_SECONDS - time.monotonic()
+    left = case.ended_at + quiet_seconds(reference.scenario) - time.monotonic()
     if case.ended_at and left > 0:
         await asyncio.sleep(left)
     await bench.history.caught_up()
@@ -169,6 +170,11 @@ async def close(bench: Bench, case: Case) -> Case:
     }
     await take_away(bench, case.team)
     return case
+
+
+def quiet_seconds(scenario: Scenario) -> float:
+    """Return how long to listen, in our time: ten seconds of the operator's or more."""
+    return LAST_WORD_SECONDS + max(LEAST_QUIET_SECONDS, QUIET_SECONDS / scenario.scale)
 
 
 def _end(revisions: list[Revision], case: Case) -> dict[str, Any]:
@@ -191,7 +197,7 @@ def _statuses(bench: Bench, revisions: list[Revision]) -> list[str]:
 
 
 async def _set_up(bench: Bench, scenario: Scenario) -> tuple[Stage, "Concerned"]:
-    team = await asyncio.to_thread(bench.plane.create_namespace)
+    team = await bench.make_team()
     stage = Stage(bench=bench, team=team)
     await scenario.prepare(stage)
     await _silence(bench, team)

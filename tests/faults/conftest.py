@@ -1,6 +1,5 @@
 """One control plane of this tier's own: here operators die, and API servers too."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -53,7 +52,7 @@ async def stage(bench: Bench) -> AsyncIterator[Stage]:
     """
     bench.proxy.rules.clear()
     bench.run_by(1.0)
-    team = await asyncio.to_thread(bench.plane.create_namespace)
+    team = await bench.make_team()
     yield Stage(bench=bench, team=team)
     bench.proxy.rules.clear()
     bench.proxy.streams.flow()

@@ -31,7 +31,7 @@ def about(bench: Bench, team: str, first: int) -> list[str]:
 
 async def test_a_life_of_a_workspace_costs_so_many_writes_and_no_more(bench: Bench) -> None:
     bench.run_by(1.0)
-    team = bench.plane.create_namespace()
+    team = await bench.make_team()
     first = len(bench.proxy.log)
     await bench.world.api.create(workspaces.path(team), workspaces.workspace(team))
     await workspaces.in_phase(bench.world.api, team, "mistral", "Ready")
