@@ -57,6 +57,7 @@ generate: $(STAMP) ## Write what follows from the source: CRD, policies, chart R
 	$(PY) -m tests.workspaces.page docs/rules.md
 	$(PY) charts/dashboard.py charts/atelier/files/dashboard.json
 	$(PY) charts/metrics_page.py docs/metrics.md
+	$(PY) charts/sizes_page.py docs/sizes.md
 	$(PY) -m workspace_operator.status.reference > docs/conditions.md
 
 stages: $(STAMP) ## Write docs/stages.md from what kubectl prints at every stage (a real API server; a minute)

@@ -124,6 +124,7 @@ def test_panels_do_not_overlap() -> None:
     [
         ("dashboard.py", "charts/atelier/files/dashboard.json"),
         ("metrics_page.py", "docs/metrics.md"),
+        ("sizes_page.py", "docs/sizes.md"),
     ],
 )
 def test_what_is_generated_is_fresh(script: str, written: str, tmp_path: Path) -> None:
