@@ -8,7 +8,7 @@ each token's keys and values are written and which positions it may read.
 
     packed row   | a | b | c | d d d d d | e e e |        3 decode, 2 chunks, T = 11
 
-The mask is ours as well: transformers' own is switched off by a mask function that returns None.
+The mask is ours as well: transformers makes none for an implementation without a mask function.
 The sliding window counts the token itself: of window 4 the token at position 9 reads 6, 7, 8, 9.
 
 This file computes with SDPA and an explicit mask, on a CPU and on CUDA alike. Keys are written
@@ -18,13 +18,12 @@ before anything is read, so a token finds its own and its chunk's in the cache l
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self, cast
+from typing import Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AttentionInterface
-from transformers.masking_utils import AttentionMaskInterface
 
 from model_server.kernels.twins import finite
 
@@ -114,13 +113,23 @@ class LayerCache:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DecodePart:
+    """Describe neighbours among the tokens that decode, whose keys are gathered at once."""
+
+    begin: int
+    end: int
+    blocks: Tensor  # (end - begin, N), N as the longest of these needs it
+    mask: Tensor  # (end - begin, 1, 1, N * block_size) bool, True where the token may read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeRows:
     """Describe the first B tokens of the row, each of a sequence of its own."""
 
     blocks: Tensor  # (B, N), padded with any block: nobody reads it
     first_positions: Tensor  # (B,) of the first cell of each table
     positions: Tensor  # (B,) of the tokens
-    mask: Tensor | None  # (B, 1, 1, N * block_size) bool, True where the token may read
+    parts: tuple[DecodePart, ...] = ()  # all B of them, for who reads masks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +167,10 @@ class StepContext:
             blocks=rows.blocks.to(device),
             first_positions=rows.first_positions.to(device),
             positions=rows.positions.to(device),
-            mask=_moved(rows.mask, device),
+            parts=tuple(
+                replace(part, blocks=part.blocks.to(device), mask=part.mask.to(device))
+                for part in rows.parts
+            ),
         )
         chunks = tuple(
             replace(chunk, blocks=chunk.blocks.to(device), mask=_moved(chunk.mask, device))
@@ -167,12 +179,15 @@ class StepContext:
         return replace(self, slots=self.slots.to(device), decode=decode, chunks=chunks)
 
 
+Masks = TypeVar("Masks", Tensor, tuple[DecodePart, ...])
+
+
 def attend(  # noqa: PLR0913 - the signature is that of transformers' attention functions
     module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,  # noqa: ARG001 - None, see the mask function below
+    attention_mask: Tensor | None,  # noqa: ARG001 - None, see `register`
     *,
     scaling: float,
     step: StepContext,
@@ -203,19 +218,19 @@ def attend_step(query: Tensor, layer: LayerCache, step: StepContext, scaling: fl
     """Attend to what the cache holds, this step's keys included: (T, H, D) -> (T, H, D)."""
     parts = []
     if step.decode is not None:
-        parts.append(_decode(query, layer, step.decode, scaling))
+        parts += [_decode(query, layer, part, scaling) for part in _there(step.decode.parts)]
     parts += [_chunk(query, layer, chunk, scaling) for chunk in step.chunks]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _decode(query: Tensor, layer: LayerCache, rows: DecodeRows, scaling: float) -> Tensor:
-    """Attend with one token per sequence -> (B, H, D)."""
-    keys, values = layer.read(rows.blocks)  # (B, H_kv, L, D)
+def _decode(query: Tensor, layer: LayerCache, part: DecodePart, scaling: float) -> Tensor:
+    """Attend with one token per sequence -> (end - begin, H, D)."""
+    keys, values = layer.read(part.blocks)  # (B, H_kv, L, D)
     count, heads_kv, _, size = keys.shape
     # The heads that share keys become the queries of one head, so nothing is repeated.
-    own = query[:count].reshape(count, heads_kv, -1, size)
+    own = query[part.begin : part.end].reshape(count, heads_kv, -1, size)
     attended = functional.scaled_dot_product_attention(
-        own, keys, values, attn_mask=_there(rows.mask), scale=scaling
+        own, keys, values, attn_mask=part.mask, scale=scaling
     )
     return attended.flatten(1, 2)
 
@@ -263,18 +278,17 @@ def _moved(mask: Tensor | None, device: torch.device) -> Tensor | None:
     return None if mask is None else mask.to(device)
 
 
-def _there(mask: Tensor | None) -> Tensor:
-    """Insist on a mask: SDPA without one would attend to everything."""
-    if mask is None:
+def _there(masks: Masks | None) -> Masks:
+    """Insist on masks: SDPA without one would attend to everything."""
+    if masks is None or len(masks) == 0:
         raise ValueError("this step was made for kernels: it has no masks")
-    return mask
-
-
-def _no_mask(*_args: object, **_kwargs: object) -> None:
-    """Make no mask: `attend` has its own."""
+    return masks
 
 
 def register() -> None:
-    """Make the implementation known to transformers; a second time changes nothing."""
+    """
+    Make the implementation known to transformers; a second time changes nothing.
+
+    It has no mask function: transformers then makes no mask, and does not look for one either.
+    """
     AttentionInterface.register(IMPLEMENTATION, attend)
-    AttentionMaskInterface.register(IMPLEMENTATION, _no_mask)

@@ -114,9 +114,7 @@ class NativeRunner:
             return self._step(batch)
 
     def _step(self, batch: Batch) -> list[Drawn | Failed]:
-        # Tokens that decode come first, and those of one adapter beside each other, whatever the
-        # order in the batch.
-        items = sorted(batch.items, key=lambda item: (len(item.token_ids) > 1, item.adapter))
+        items = sorted(batch.items, key=_place)
         if self._model.adapters:
             runs = [(item.adapter, len(item.token_ids)) for item in items]
             self._model.adapters.choose(segments_of(runs))
@@ -132,6 +130,11 @@ class NativeRunner:
     def _logits(self, items: Sequence[BatchItem]) -> Tensor:
         inputs = step_inputs(items, self._cells, self._model.device, self._model.output_device)
         return self._forward(inputs.tokens, inputs.positions, inputs.context, inputs.keep)
+
+
+def _place(item: BatchItem) -> tuple[bool, str, int]:
+    """Sort tokens that decode first, then by adapter, and beside those of like length."""
+    return len(item.token_ids) > 1, item.adapter, len(item.block_ids)
 
 
 def _allocate(model: LoadedModel, cache: CacheSize) -> list[LayerCache]:

@@ -13,6 +13,7 @@ before any change, filter or temperature.
 A row that is not finite fails alone.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -43,8 +44,8 @@ def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Drawn | Failed]:
     """
     adjusted, failures = adjust(logits, draws)
     best, greedy = adjusted.max(dim=-1)
-    for row, finite in enumerate(best.isfinite().tolist()):
-        if not finite:
+    for row, value in enumerate(best.tolist()):
+        if not math.isfinite(value):
             failures.setdefault(row, NOT_FINITE)
     tokens = greedy.tolist()
     random = [

@@ -6,14 +6,27 @@ that decodes its position 9 with first_block 1 and block_ids (7, 3) writes to sl
 and its table begins at position 4.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from model_server.attention import DecodeRows, LayerCache, PromptChunk, StepContext, visible
+from model_server.attention import (
+    DecodePart,
+    DecodeRows,
+    LayerCache,
+    PromptChunk,
+    StepContext,
+    visible,
+)
 from model_server.batch import BatchItem
+
+# What a processor gathers of a layer's keys at once. A table is padded to the longest of its part
+# only, so one long conversation does not make all others as long; smaller parts cost more calls.
+# A GPU gathers all at once.
+GATHER_BYTES = 2**21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +37,14 @@ class Cells:
     block_size: int
     window: int | None
     masked: bool  # whether attention needs masks; kernels read positions instead
+
+    @property
+    def at_once(self) -> int:
+        """Blocks of a layer's keys that plain attention gathers at once."""
+        keys = self.layers[0].keys
+        if keys.device.type != "cpu":
+            return sys.maxsize
+        return max(1, GATHER_BYTES // keys[0].nbytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +100,31 @@ def _decode_rows(items: Sequence[BatchItem], positions: Tensor, cells: Cells) ->
         return None
     first = _tensor([item.first_block * cells.block_size for item in items], positions.device)
     blocks = torch.tensor(padded_tables(items), device=positions.device)
-    mask = None
+    parts: list[DecodePart] = []
     if cells.masked:
-        length = blocks.shape[1] * cells.block_size
-        mask = visible(first, positions, length, cells.window)[:, None, None]
-    return DecodeRows(blocks=blocks, first_positions=first, positions=positions, mask=mask)
+        for begin, end in neighbours([len(item.block_ids) for item in items], cells.at_once):
+            own = blocks[begin:end, : max(len(item.block_ids) for item in items[begin:end])]
+            length = own.shape[1] * cells.block_size
+            mask = visible(first[begin:end], positions[begin:end], length, cells.window)
+            parts.append(DecodePart(begin=begin, end=end, blocks=own, mask=mask[:, None, None]))
+    return DecodeRows(blocks=blocks, first_positions=first, positions=positions, parts=tuple(parts))
+
+
+def neighbours(lengths: Sequence[int], most: int) -> list[tuple[int, int]]:
+    """
+    Cut a row of tables into parts of at most so many blocks, padding included.
+
+    A table that is longer by itself is a part by itself. Example: lengths 1, 1, 2, 3 and at most 6
+    blocks: the first three take 3 * 2 blocks, so the parts are 0 to 3 and 3 to 4.
+    """
+    parts: list[tuple[int, int]] = []
+    begin, longest = 0, 0
+    for index, length in enumerate(lengths):
+        longest = max(longest, length)
+        if index > begin and longest * (index + 1 - begin) > most:
+            parts.append((begin, index))
+            begin, longest = index, length
+    return [*parts, (begin, len(lengths))]
 
 
 def _chunks(
