@@ -86,7 +86,7 @@ $(PEERS)/.installed: requirements/bench.lock $(STAMP)
 bench-server: $(PEERS)/.installed ## Time the server beside its peers (MODE=--quick: minutes; else an hour); one JSON object last
 	$(PY) -m benchmarks.server $(MODE)
 
-fault-table: $(STAMP) cluster-binaries ## Kill the operator before and after each of its writes; writes the table in the README (about 15 min)
+fault-table: $(STAMP) cluster-binaries ## Kill the operator before and after each of its writes; writes the table in the README (10 to 15 min)
 	$(PY) -m tests.fault_table
 
 server-fault-table: $(STAMP) ## Run the tests of docs/server-faults.md and write what was seen into it (minutes)

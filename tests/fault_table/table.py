@@ -121,9 +121,10 @@ def summary(rows: Iterable[Row], where: str) -> dict[str, Any]:
 
 
 def machine() -> str:
-    """Name the machine as benchmarks/README.md does."""
+    """Name the machine as benchmarks/README.md does, and how busy it was."""
     found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     name = " ".join((found.group(1) if found else "unknown").split()[:2])
     return (
-        f"{os.cpu_count()} cores ({name}) that also run the API server, etcd and the played world"
+        f"{os.cpu_count()} cores ({name}) that also run the API server, etcd and the played world, "
+        f"at a load of {os.getloadavg()[2]:.0f}"
     )
