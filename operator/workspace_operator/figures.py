@@ -27,6 +27,7 @@ PHASES = (
     "node_registered",
     "gpu_visible",
     "image_pulled",
+    "weights_fetched",
     "weights_loaded",
     "first_token",
 )

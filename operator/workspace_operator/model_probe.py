@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from workspace_operator.pod_http import PodHttp
 from workspace_operator.snapshot import ModelAnswer, Pod
+from workspace_operator.snapshot.pods import FETCH_WEIGHTS
 
 PORT: Final = 5000
 READY_SECONDS: Final = 3.0
@@ -44,7 +45,7 @@ class ModelProbe:
     async def answers(self, pods: Iterable[Pod]) -> dict[str, ModelAnswer]:
         """Ask all running pods at the same time; the answers carry the pods' names."""
         self._forget_old_proofs()
-        asked = [pod for pod in pods if pod.running and pod.ip and not pod.deleting]
+        asked = [pod for pod in pods if _speaks(pod) and pod.ip and not pod.deleting]
         given = await asyncio.gather(*(self._ask(pod) for pod in asked))
         return {pod.name: answer for pod, answer in zip(asked, given, strict=True)}
 
@@ -106,6 +107,11 @@ def by_readiness(pods: Iterable[Pod]) -> dict[str, ModelAnswer]:
     }
 
 
+def _speaks(pod: Pod) -> bool:
+    """Say whether a container runs that speaks the contract."""
+    return pod.running or pod.fetching == FETCH_WEIGHTS
+
+
 def _container(pod: Pod) -> Proof:
     return pod.uid, pod.restarts
 
@@ -122,6 +128,7 @@ def _parse(body: str) -> ModelAnswer:
         phase=_text(content, "phase"),
         bytes_loaded=_number(progress, "bytes_loaded"),
         bytes_total=_number(progress, "bytes_total"),
+        bytes_per_second=_number(progress, "bytes_per_second"),
         seconds={
             _cut(name): float(value)
             for name, value in list(_map(content, "seconds").items())[:16]

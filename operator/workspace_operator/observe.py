@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from workspace_operator.api import Inference, Startup, Workspace, WorkspaceStatus, parse_status
+from workspace_operator.api.weights import weights_source
 from workspace_operator.cluster import Cluster, Gone, Kind, Manifest
 from workspace_operator.cluster.kinds import (
     CONFIG_MAP,
@@ -142,15 +143,19 @@ class Observer:
         return [pod for several in found for pod in several]
 
     async def _starts(self, workspace: Workspace | None) -> list[Startup]:
-        """Return how long others with the same preset took to start, where a plan asks for it."""
-        if workspace is None or not plan_only(workspace):
+        """Return how long others took with this preset and source of weights, for a plan."""
+        if workspace is None or not plan_only(workspace) or not _preset_name(workspace.inference):
             return []
         named = _preset_name(workspace.inference)
+        source = weights_source(workspace.annotations).kind
         found = []
         for body in await self.cluster.list(WORKSPACE, fresh=False):
             preset = section(body, "inference", "preset")
             startup = parse_status(body.get("status")).startup
-            if named and text(preset.get("name")) == named and startup is not None:
+            if startup is None or text(preset.get("name")) != named:
+                continue
+            annotations = strings(section(body, "metadata", "annotations"))
+            if weights_source(annotations).kind is source:
                 found.append(startup)
         return found
 

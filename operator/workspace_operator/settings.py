@@ -6,83 +6,42 @@ frozen value. Each field carries its variable's name and its meaning, so that `-
 messages and the documentation cannot disagree.
 
 Invariant: a `Settings` that exists is usable; a bad value is refused here, by name.
-Must not import anything of this package but the variables, nor read the environment.
+Must not import anything of this package but what stands below it, nor read the environment.
 """
 
 # ruff: noqa: RUF009 - `_setting` is dataclasses.field under another name: it makes a fresh one
 
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
-from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
 from workspace_operator import variables
+from workspace_operator.choices import (
+    NODE_CLASSES,
+    Cloud,
+    LogLevel,
+    NodeClass,
+    NodeProvisioner,
+    Probe,
+    PullPolicy,
+)
 from workspace_operator.figures import NO_FIGURES, Figures
 from workspace_operator.registries import registry_of
 from workspace_operator.variables import BadSetting
 
-__all__ = ["BadSetting", "Settings"]
-
-
-class NodeProvisioner(StrEnum):
-    """Say who brings nodes."""
-
-    KARPENTER = "karpenter"
-    BYO = "byo"
-
-
-class Probe(StrEnum):
-    """Say how a pod is asked whether it serves."""
-
-    DIRECT = "direct"
-    READINESS = "readiness"
-
-
-class Cloud(StrEnum):
-    """Name the profile of node classes."""
-
-    AZURE = "azure"
-    AWS = "aws"
-    GCP = "gcp"
-    KWOK = "kwok"
-
-
-class PullPolicy(StrEnum):
-    """Say when the kubelet pulls the model's image."""
-
-    ALWAYS = "Always"
-    IF_NOT_PRESENT = "IfNotPresent"
-    NEVER = "Never"
-
-
-class LogLevel(StrEnum):
-    """Name the least severe event that is logged."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeClass:
-    """Point at the cloud's half of a NodeClaim: image, network, disks."""
-
-    group: str
-    kind: str
-    name: str
-
-
-# Source: the providers' CustomResourceDefinitions; for azure, KAITO's own class.
-NODE_CLASSES: Mapping[Cloud, NodeClass] = {
-    Cloud.AZURE: NodeClass(group="kaito.sh", kind="KaitoNodeClass", name="default"),
-    Cloud.AWS: NodeClass(group="karpenter.k8s.aws", kind="EC2NodeClass", name="default"),
-    Cloud.GCP: NodeClass(group="karpenter.k8s.gcp", kind="GCENodeClass", name="default"),
-    Cloud.KWOK: NodeClass(group="karpenter.kwok.sh", kind="KWOKNodeClass", name="default"),
-}
+__all__ = [
+    "BadSetting",
+    "Cloud",
+    "LogLevel",
+    "NodeClass",
+    "NodeProvisioner",
+    "Probe",
+    "PullPolicy",
+    "Settings",
+]
 
 
 def _setting(
@@ -166,6 +125,13 @@ class Settings:
         "registries without TLS for data and adapters, as host:port, with commas between",
         variables.hosts,
         shown="none",
+    )
+    hub_endpoint: str | None = _setting(
+        "ATELIER_HUB_ENDPOINT",
+        None,
+        "model hub that weights are fetched from when a pod starts, or its mirror",
+        variables.address,
+        shown="the public hub",
     )
     image_pull_policy: PullPolicy = _setting(
         "ATELIER_IMAGE_PULL_POLICY",

@@ -12,6 +12,7 @@ from pathlib import Path
 from string import Formatter
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 from workspace_operator.figures import BadFigures, Figures, read_figures
 
@@ -93,6 +94,20 @@ def directory(variable: str, text: str) -> Path:
     if not path.is_dir():
         raise BadSetting(variable, text, "name an existing directory of preset files, or unset it")
     return path
+
+
+def address(variable: str, text: str) -> str:
+    """Return the address of a service."""
+    try:
+        parts = urlsplit(text)
+        named = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    except ValueError:  # a port that is none
+        named = plain = False
+    if not (named and plain):
+        remedy = "use an address such as https://hub.example:8443, without user and query"
+        raise BadSetting(variable, text, remedy)
+    return text.rstrip("/")
 
 
 def peers(variable: str, text: str) -> tuple[Mapping[str, Any], ...]:

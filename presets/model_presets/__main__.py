@@ -3,11 +3,12 @@ Offer the catalog and the weights to a shell and to the image build.
 
 The one place of this package that reads the environment: HF_ENDPOINT, HF_TOKEN and HF_TOKEN_PATH
 (a file with the token, such as a mounted Secret), as huggingface_hub names them. Exit codes: 0; 1
-with one sentence on stderr; 2 for a wrong call.
+with one sentence on stderr; 2 for a wrong call; those of `fetch-weights` stand in `ends`.
 """
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -19,6 +20,8 @@ from model_presets.catalog import Catalog, UnknownPreset, load_catalog
 from model_presets.consolidated import convert_consolidated
 from model_presets.convert import convert
 from model_presets.download import copy_folder, download
+from model_presets.ends import End
+from model_presets.fetching import Progress, end_of, fetch_weights, telling
 from model_presets.hub import DownloadFailed, lock_from_hub
 from model_presets.lock import (
     WrongWeights,
@@ -92,6 +95,21 @@ def build_parser() -> argparse.ArgumentParser:
         "--auth", type=Path, metavar="FILE", help="Docker's config.json with the credentials"
     )
     pull.add_argument("--plain-http", action="store_true", help="the registry has no TLS")
+    start = commands.add_parser(
+        "fetch-weights", help="download, convert and lock, as a pod does before its server starts"
+    )
+    start.add_argument("preset")
+    start.add_argument("directory", type=Path)
+    start.add_argument(
+        "--port", type=int, default=5000, help="GET /ready tells how far it is (5000; 0: any)"
+    )
+    start.add_argument(
+        "--last-words",
+        type=Path,
+        default=Path("/dev/termination-log"),
+        metavar="FILE",
+        help="takes the sentence of a failure, where it is there (/dev/termination-log)",
+    )
     check = commands.add_parser("verify", help="compare every byte with the lock file")
     check.add_argument("preset")
     check.add_argument("directory", type=Path)
@@ -105,7 +123,11 @@ def main(arguments: list[str]) -> int:
         COMMANDS[parsed.command](parsed, load_catalog(parsed.extra))
     except FAILURES as error:
         print(f"model_presets: {error}", file=sys.stderr)  # noqa: T201 - a command speaks
-        return 1
+        if parsed.command != FETCH_WEIGHTS:
+            return End.FAILED
+        if parsed.last_words.exists():
+            parsed.last_words.write_text(str(error), encoding="utf-8")
+        return end_of(error)
     return 0
 
 
@@ -151,6 +173,23 @@ def run_pull_image(parsed: argparse.Namespace, _catalog: Catalog) -> None:
         say(name)
 
 
+def run_fetch_weights(parsed: argparse.Namespace, catalog: Catalog) -> None:
+    """Bring, convert and lock the weights, and answer meanwhile how far that is."""
+    # Process 1 of a container has no default handler; what has arrived stays for the next run.
+    signal.signal(signal.SIGTERM, lambda number, _frame: os._exit(128 + number))
+    progress = Progress()
+    with telling(progress, parsed.port) as port:
+        say(f"progress on port {port}")
+        fetch_weights(
+            catalog.get(parsed.preset),
+            parsed.directory,
+            endpoint=os.environ.get("HF_ENDPOINT"),  # noqa: TID251 - this is a __main__
+            token=hub_token(),
+            progress=progress,
+            report=say,
+        )
+
+
 def run_verify(parsed: argparse.Namespace, catalog: Catalog) -> None:
     """Compare every byte with the lock."""
     known = read_lock(parsed.directory)
@@ -158,6 +197,7 @@ def run_verify(parsed: argparse.Namespace, catalog: Catalog) -> None:
     say(f"{len(known.files)} files, {known.total_bytes} bytes: {known.digest}")
 
 
+FETCH_WEIGHTS = "fetch-weights"
 FAILURES = (
     UnknownPreset,
     InvalidPreset,
@@ -174,6 +214,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace, Catalog], None]] = {
     "lock": run_lock,
     "convert": run_convert,
     "pull-image": run_pull_image,
+    FETCH_WEIGHTS: run_fetch_weights,
     "verify": run_verify,
 }
 

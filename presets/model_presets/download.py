@@ -10,11 +10,13 @@ huggingface_hub is imported where it is used: the operator's image carries this 
 """
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from model_presets.ends import End
 from model_presets.hub import (
     DownloadFailed,
     RemoteFile,
@@ -22,7 +24,6 @@ from model_presets.hub import (
     attempt,
     check_blob,
     chosen_names,
-    fetch,
     list_files,
     named,
     open_hub,
@@ -30,6 +31,10 @@ from model_presets.hub import (
 from model_presets.lock import Lock, WrongWeights, hash_files
 from model_presets.preset import Preset
 from model_presets.progress import Meter, folder_bytes, gigabytes, reporting
+from model_presets.transfer import transfer
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 # More do not fill a line that four do not fill, and each holds a connection of the hub.
 PARALLEL_FILES = 4
@@ -59,7 +64,33 @@ def download(
         DownloadFailed: after several tries of one file, or at once where trying is no use.
         WrongWeights: when a file that arrived is not the one that the hub or the lock describes.
     """
-    api = open_hub(endpoint, token)
+    bring(open_hub(endpoint, token), preset, directory, expected=expected, report=report)
+
+
+def bring(
+    api: "HfApi",
+    preset: Preset,
+    directory: Path,
+    *,
+    expected: Lock | None = None,
+    report: Report = print,
+    watch: Callable[[Meter], None] = lambda _meter: None,
+) -> None:
+    """
+    Do what `download` does, from a hub that is open already.
+
+    Args:
+        api: The hub's client.
+        preset: Says which repository and revision.
+        directory: Where to.
+        expected: As `download` takes it.
+        report: Takes the lines of progress.
+        watch: Takes the meter, once the number of bytes is known.
+
+    Raises:
+        DownloadFailed: as `download` does.
+        WrongWeights: as `download` does.
+    """
     files = attempt(lambda: list_files(api, preset), named(preset), report)
     if expected is not None:
         files = _only_expected(files, expected, preset)
@@ -68,12 +99,15 @@ def download(
     have = folder_bytes(directory)
     _refuse_full_disk(directory, total - have)
     meter = Meter(total_bytes=total, have_bytes=have)
+    watch(meter)
     with reporting(meter, report):
         _fetch_all(
             [
                 partial(
                     attempt,
-                    partial(fetch, api, preset, file.path, directory, meter.progress_class()),
+                    partial(
+                        transfer, api, preset.repo, preset.revision, file, directory, meter.add
+                    ),
                     file.path,
                     report,
                 )
@@ -135,18 +169,29 @@ def _only_expected(files: list[RemoteFile], expected: Lock, preset: Preset) -> l
 
 
 def _compare(directory: Path, files: list[RemoteFile]) -> None:
-    """Hold what arrived against what was stated."""
+    """Hold what arrived against what was stated; a wrong file goes, so that the next run asks."""
     for file in files:
         path = directory / file.path
-        if path.stat().st_size != file.size:
-            raise WrongWeights(path, f"{path.stat().st_size} bytes, expected {file.size}")
+        size = path.stat().st_size
+        if size != file.size:
+            path.unlink()
+            raise WrongWeights(path, f"{size} bytes, expected {file.size}")
         if file.sha256 is None:
-            check_blob(directory, file)
+            _compare_blob(directory, file)
     stated = {file.path: file.sha256 for file in files if file.sha256 is not None}
     for found in hash_files(directory, [directory / name for name in stated]):
         if found.sha256 != stated[found.path]:
+            (directory / found.path).unlink()
             why = f"SHA-256 {found.sha256}, expected {stated[found.path]}; fetch it again"
             raise WrongWeights(directory / found.path, why)
+
+
+def _compare_blob(directory: Path, file: RemoteFile) -> None:
+    try:
+        check_blob(directory, file)
+    except DownloadFailed:
+        (directory / file.path).unlink()
+        raise
 
 
 def _refuse_full_disk(directory: Path, missing_bytes: int) -> None:
@@ -154,5 +199,6 @@ def _refuse_full_disk(directory: Path, missing_bytes: int) -> None:
     free = shutil.disk_usage(directory).free
     if free < missing_bytes:
         raise DownloadFailed(
-            f"{directory}: {gigabytes(free)} free, {gigabytes(missing_bytes)} to come; make room"
+            f"{directory}: {gigabytes(free)} free, {gigabytes(missing_bytes)} to come; make room",
+            end=End.DISK_FULL,
         )

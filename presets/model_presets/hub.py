@@ -18,8 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from model_presets.ends import End, is_full_disk
 from model_presets.lock import Lock, LockedFile, hash_files, is_wanted
 from model_presets.preset import Preset
+from model_presets.transfer import transfer
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -27,16 +29,28 @@ if TYPE_CHECKING:
 ATTEMPTS = 6
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 300.0  # a hub that asks for more is asked again anyway
-FINAL_STATUSES = {401, 403, 404, 410}
+NO_ACCESS_STATUSES = {401, 403}
+FINAL_STATUSES = NO_ACCESS_STATUSES | {404, 410}
 PICKLED_PREFIX = "pytorch_model"
 ADVICE = "For more information check: "
+HOPELESS = (PermissionError, NotADirectoryError, FileExistsError)
 
 Report = Callable[[str], None]
 Result = TypeVar("Result")
 
 
 class DownloadFailed(Exception):
-    """Say which file of which revision could not be had, and why."""
+    """
+    Say which file of which revision could not be had, and why.
+
+    Attributes:
+        end: The kind of cause, for a program; none where the failure that caused this one says it.
+    """
+
+    def __init__(self, message: str, *, end: End | None = None) -> None:
+        """Keep the kind beside the sentence."""
+        super().__init__(message)
+        self.end = end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +107,10 @@ def list_files(api: "HfApi", preset: Preset) -> list[RemoteFile]:
     """
     info = api.model_info(preset.repo, revision=preset.revision, files_metadata=True)
     if info.sha != preset.revision:
-        raise DownloadFailed(f"{preset.repo}: asked for {preset.revision}, the hub gave {info.sha}")
+        raise DownloadFailed(
+            f"{preset.repo}: asked for {preset.revision}, the hub gave {info.sha}",
+            end=End.WRONG_BYTES,
+        )
     known = {
         sibling.rfilename: RemoteFile(
             path=sibling.rfilename,
@@ -119,11 +136,14 @@ def chosen_names(names: list[str]) -> list[str]:
     pickled = sorted(
         name
         for name in names
-        if name.startswith(PICKLED_PREFIX) and name.endswith((".bin", ".bin.index.json"))
+        if name.startswith(PICKLED_PREFIX)
+        and name.endswith((".bin", ".bin.index.json"))
+        and "/" not in name
     )
     if not any(name.endswith(".bin") for name in pickled):
         raise DownloadFailed(
-            "neither *.safetensors nor pytorch_model*.bin; check repo and revision"
+            "neither *.safetensors nor pytorch_model*.bin; check repo and revision",
+            end=End.NOT_THERE,
         )
     return [name for name in wanted if not name.endswith(".safetensors.index.json")] + pickled
 
@@ -149,7 +169,11 @@ def lock_from_hub(
             if file.sha256 is not None:
                 locked.append(LockedFile(path=file.path, size=file.size, sha256=file.sha256))
                 continue
-            attempt(partial(fetch, api, preset, file.path, directory), file.path, report)
+            attempt(
+                partial(transfer, api, preset.repo, preset.revision, file, directory),
+                file.path,
+                report,
+            )
             check_blob(directory, file)
             locked.extend(hash_files(directory, [directory / file.path]))
     pickled = tuple(file for file in locked if file.path.startswith(PICKLED_PREFIX))
@@ -158,20 +182,6 @@ def lock_from_hub(
         revision=preset.revision,
         files=tuple(file for file in locked if file not in pickled),
         converted_from=pickled,
-    )
-
-
-def fetch(
-    api: "HfApi", preset: Preset, path: str, directory: Path, progress: type | None = None
-) -> None:
-    """Bring one file of the pinned revision into a folder, or what of it is still missing."""
-    api.hf_hub_download(
-        preset.repo,
-        path,
-        revision=preset.revision,
-        local_dir=directory,
-        token=api.token,
-        tqdm_class=progress,
     )
 
 
@@ -188,7 +198,8 @@ def check_blob(directory: Path, file: RemoteFile) -> None:
     if file.blob_id is not None and found != file.blob_id:
         raise DownloadFailed(
             f"{file.path}: its content has git's id {found}, the pinned commit says "
-            f"{file.blob_id}; it comes from another revision, or was changed on the way"
+            f"{file.blob_id}; it comes from another revision, or was changed on the way",
+            end=End.WRONG_BYTES,
         )
 
 
@@ -215,7 +226,7 @@ def attempt(
         try:
             return action()
         except (httpx2.HTTPError, OSError) as error:
-            if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
+            if isinstance(error, HOPELESS) or is_full_disk(error):
                 raise known.refused(f"{what}: {in_a_line(error)}") from error
             response = getattr(error, "response", None)
             status = getattr(response, "status_code", None)
@@ -249,7 +260,7 @@ def retry_after_seconds(headers: "dict[str, str]") -> float:
 
 
 def _remedy(status: int) -> str:
-    if status in (401, 403):
+    if status in NO_ACCESS_STATUSES:
         return (
             f"HTTP {status}: no access; accept the model's terms and give a token "
             "(HF_TOKEN, or HF_TOKEN_PATH for a file)"

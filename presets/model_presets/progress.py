@@ -1,10 +1,10 @@
 """
 Say how far a long download is: bytes, speed, time left, every few seconds, in one line.
 
-Every file's client counts into one meter; a meter that was stopped makes its clients stop at their
-next chunk, so that one failure does not wait for gigabytes that nobody will use.
+Every file counts into one meter; a meter that was stopped makes its files stop at their next chunk,
+so that one failure does not wait for gigabytes that nobody will use.
 
-Imports the standard library only; the class that the hub's client wants is made on demand.
+Imports the standard library only.
 """
 
 import time
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import Any
 
 REPORT_SECONDS = 5.0
 
@@ -35,7 +34,7 @@ class Meter:
 
     def add(self, count: int) -> None:
         """
-        Count bytes that arrived.
+        Count bytes that arrived, or take back some that were of no use.
 
         Raises:
             Stopped: when the download is being given up.
@@ -49,10 +48,15 @@ class Meter:
         """Let every file stop at its next chunk."""
         self._stopped.set()
 
+    @property
+    def bytes_per_second(self) -> float:
+        """Return the speed since this run began; what an earlier one left does not count."""
+        seconds = time.monotonic() - self._begun_at
+        return (self.have_bytes - self._begun_with) / seconds if seconds > 0 else 0.0
+
     def line(self) -> str:
         """Say bytes, speed and time left."""
-        seconds = time.monotonic() - self._begun_at
-        speed = (self.have_bytes - self._begun_with) / seconds if seconds > 0 else 0.0
+        speed = self.bytes_per_second
         left = (
             f"{max(0, self.total_bytes - self.have_bytes) / speed:.0f} s left"
             if speed > 0
@@ -64,28 +68,6 @@ class Meter:
     def summary(self) -> str:
         """Say what came, and in what time."""
         return f"{gigabytes(self.have_bytes)} in {time.monotonic() - self._begun_at:.1f} s"
-
-    def progress_class(self) -> type:
-        """Return the class of progress bars through which huggingface_hub tells its chunks."""
-        from tqdm import tqdm  # noqa: PLC0415 - huggingface_hub's
-
-        meter = self
-
-        class Counting(tqdm):  # type: ignore[misc] # tqdm comes without types
-            """Draw nothing, count everything once."""
-
-            def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - tqdm's own
-                # A transfer in chunks of its own shows two bars: what came, and the file of it.
-                self.counts = not str(options.get("desc", "")).endswith("downloading bytes")
-                options.pop("name", None)
-                super().__init__(*arguments, **{**options, "disable": True})
-
-            def update(self, n: float | None = 1) -> bool | None:
-                if self.counts:
-                    meter.add(int(n or 0))
-                return None
-
-        return Counting
 
 
 @contextmanager

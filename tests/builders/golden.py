@@ -64,6 +64,7 @@ def golden_manifests() -> dict[str, Manifest]:
         "network-policy": network_policy(plain, planned(plain), SETTINGS),
         "deployment-mistral-7b": _deployment(plain, planned(plain), SETTINGS),
         "tuning-job": tuning_job(tuned, tuned.tuning, tuning_plan(tuned), MISTRAL_7B, SETTINGS),
+        "deployment-weights-fetch": _weights("fetch"),
         "deployment-weights-pvc": _weights("pvc:models/mistral"),
         "deployment-byo-cpu": _deployment(rich, planned(rich, BYO, TINY), BYO),
     }

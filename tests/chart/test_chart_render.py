@@ -77,6 +77,7 @@ def test_the_operator_understands_its_environment() -> None:
         presetDigests={"a": DIGEST},
         tuningDigests={"a": DIGEST},
         plainHttpRegistries=["r.apps:5000"],
+        hubEndpoint="https://hub.apps",
         planFigures={"currency": "USD", "pricesPerHour": {"a": 1}},
     )
     known = {each.metadata["variable"] for each in documented()}
@@ -99,6 +100,7 @@ ENVIRONMENT = {
     "ATELIER_TUNING_IMAGE": ({"tuningImage": "r/{preset}-t:{version}"}, "r/{preset}-t:{version}"),
     "ATELIER_TUNING_DIGESTS": ({"tuningDigests": {"a": DIGEST}}, f"a={DIGEST}"),
     "ATELIER_PLAIN_HTTP_REGISTRIES": ({"plainHttpRegistries": ["a:1", "b"]}, "a:1,b"),
+    "ATELIER_HUB_ENDPOINT": ({"hubEndpoint": "http://m:8"}, "http://m:8"),
     "ATELIER_IMAGE_PULL_POLICY": ({"presetImagePullPolicy": "Never"}, "Never"),
     "ATELIER_PROBE": ({"probe": "readiness"}, "readiness"),
     "ATELIER_PROBE_INTERVAL_SECONDS": ({"probeIntervalSeconds": 5}, "5"),
@@ -174,6 +176,7 @@ WRONG = {
     "text for a number": ({"resyncSeconds": "60"}, "/resyncSeconds"),
     "a low port": ({"metrics__port": 80}, "/metrics/port"),
     "a preset's short digest": ({"presetDigests": {"a": "sha256:12"}}, "/presetDigests/a"),
+    "a hub without a scheme": ({"hubEndpoint": "hub.example"}, "/hubEndpoint"),
     "a registry with a scheme": ({"plainHttpRegistries": ["http://r"]}, "/plainHttpRegistries/0"),
     "no port of the API server": ({"networkPolicy__apiServerPorts": []}, "/apiServerPorts"),
     "an address for a range": ({"networkPolicy__apiServerRanges": ["10.0.0.1"]}, "/0"),

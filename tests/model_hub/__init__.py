@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from urllib.parse import unquote, urlsplit
 
 from tests.model_hub.uploads import CUT, Shelf
@@ -32,6 +32,12 @@ class Hub:
     token: str | None = None  # what a request must carry, where it is set
     cut_once: set[str] = field(default_factory=set)  # paths of which the first answer is cut
     status: int | None = None  # answer to everything
+    sizes: dict[str, int] = field(default_factory=dict)  # path -> bytes that it states
+    whole_only: bool = False  # knows no ranges
+    hold_at: dict[str, int] = field(default_factory=dict)  # path -> bytes after which it waits
+    let_go: Event = field(default_factory=Event)  # ends all waiting
+    stored_at: str = ""  # where files are, as the real hub keeps them elsewhere
+    tokens: set[str | None] = field(default_factory=set)  # that requests came with
     asked: Counter[str] = field(default_factory=Counter)
     ranges: list[str] = field(default_factory=list)
     shelf: Shelf | None = None  # a repository that may be written, and answers alone where it is
@@ -41,7 +47,7 @@ class Hub:
         siblings = [
             {
                 "rfilename": name,
-                "size": len(content),
+                "size": self.sizes.get(name, len(content)),
                 "blobId": self.blob_id(name),
                 **(
                     {"lfs": {"sha256": self.sha256(name), "size": len(content), "pointerSize": 1}}
@@ -109,6 +115,7 @@ class HubHandler(BaseHTTPRequestHandler):
             return
         path = unquote(urlsplit(self.path).path)
         self.hub.asked[f"{self.command} {path}"] += 1
+        self.hub.tokens.add(self.headers.get("Authorization"))
         resolve = f"/{self.hub.repo}/resolve/{self.hub.revision}/"
         name = path.removeprefix(resolve)
         if self.hub.status is not None:
@@ -117,6 +124,8 @@ class HubHandler(BaseHTTPRequestHandler):
             self.send(401, b"", body=body)
         elif path == f"/api/models/{self.hub.repo}/revision/{self.hub.revision}":
             self.send(200, self.hub.describe(), body=body)
+        elif path.startswith(resolve) and self.hub.stored_at:
+            self.send(302, b"", {"Location": self.hub.stored_at + self.path}, body=body)
         elif path.startswith(resolve) and name in self.hub.files:
             self.send_file(name, body=body)
         else:
@@ -135,8 +144,10 @@ class HubHandler(BaseHTTPRequestHandler):
             "Accept-Ranges": "bytes",
         }
         wanted = self.headers.get("Range")
-        if wanted is None or not body:
-            self.send(200, content, headers, body=body, cut=body and name in self.hub.cut_once)
+        if wanted is None or not body or self.hub.whole_only:
+            hold = self.hub.hold_at.get(name, 0)
+            cut = body and name in self.hub.cut_once
+            self.send(200, content, headers, body=body, cut=cut, hold=hold)
             self.hub.cut_once -= {name} if body else set()
             return
         self.hub.ranges.append(wanted)
@@ -152,6 +163,7 @@ class HubHandler(BaseHTTPRequestHandler):
         *,
         body: bool,
         cut: bool = False,
+        hold: int = 0,
     ) -> None:
         self.send_response(status)
         for key, value in (headers or {}).items():
@@ -159,6 +171,10 @@ class HubHandler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if body:
+            if hold:
+                self.wfile.write(content[:hold])
+                self.hub.let_go.wait()
+                content = content[hold:]
             self.wfile.write(content[: len(content) // 2] if cut else content)
         self.close_connection = self.close_connection or cut
 
@@ -178,6 +194,7 @@ def serving(hub: Hub) -> Iterator[Hub]:
     try:
         yield hub
     finally:
+        hub.let_go.set()
         server.shutdown()
         thread.join()
         server.server_close()

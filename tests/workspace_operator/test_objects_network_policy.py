@@ -28,6 +28,8 @@ GATED: dict[str, Any] = {
         }
     }
 }
+FETCHES: dict[str, Any] = {"annotations": {"atelier.dev/weights": "fetch"}}
+MIRROR = replace(SETTINGS, hub_endpoint="http://hub.apps:8081")
 SHOP_ONLY = replace(
     SETTINGS,
     model_clients=(
@@ -88,6 +90,12 @@ FLOWS = [
     out("the API server's port", OPERATOR, port=6443, passes=False),
     out("the hub, with a token for it", OUTSIDE, passes=True, facts=GATED),
     out("plain HTTP, with a token for the hub", METADATA, port=80, passes=False, facts=GATED),
+    out("the hub, to fetch the weights", OUTSIDE, passes=True, facts=FETCHES),
+    out("plain HTTP, while weights are fetched", METADATA, port=80, passes=False, facts=FETCHES),
+    out("a mirror's port", OUTSIDE, port=8081, passes=True, facts=FETCHES, settings=MIRROR),
+    out("a mirror's files elsewhere", OUTSIDE, passes=True, facts=FETCHES, settings=MIRROR),
+    out("a mirror that nothing is fetched from", OUTSIDE, passes=False, settings=MIRROR),
+    into("the operator, while weights are fetched", OPERATOR, passes=True, facts=FETCHES),
     Flow(name="another Workspace's pod", source=CLIENT, target=SIBLING, port=22, passes=True),
 ]
 

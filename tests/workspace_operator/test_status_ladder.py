@@ -3,7 +3,13 @@
 import pytest
 from workspace_operator import conditions
 from workspace_operator.snapshot import Snapshot
-from workspace_operator.status import event_reasons, node_reasons, reasons, report
+from workspace_operator.status import (
+    event_reasons,
+    node_reasons,
+    reasons,
+    report,
+    weights_reasons,
+)
 from workspace_operator.status.finding import Reason
 
 from tests.builders import (
@@ -50,11 +56,8 @@ def test_a_report_on_top_of_itself_changes_nothing(row: Row) -> None:
 
 def test_every_reason_is_in_the_table() -> None:
     """A cause that nobody can show to happen has no place in the file of reasons."""
-    everything = [
-        *vars(reasons).values(),
-        *vars(event_reasons).values(),
-        *vars(node_reasons).values(),
-    ]
+    modules = (reasons, event_reasons, node_reasons, weights_reasons)
+    everything = [each for module in modules for each in vars(module).values()]
     known = {each.word for each in everything if isinstance(each, Reason)}
     apart = {"InvalidSpec", "UnknownPreset", "PlanRefused", "PlanOnly", "Deleting"}  # tested below
     apart |= {"RollingOut", "BackedOut"}  # tested with the rollout

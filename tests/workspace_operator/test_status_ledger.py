@@ -12,10 +12,12 @@ from tests.builders import (
     OWNER,
     at,
     claim,
+    ended,
     node,
     planned,
     pod,
     running,
+    stamp,
     workspace,
 )
 
@@ -53,7 +55,22 @@ def test_the_phases_of_a_start_add_up_to_the_total() -> None:
         first_token=0.5,
         total=274.5,
     )
-    assert ledger.total == sum(getattr(ledger, phase) for phase in PHASES)
+    assert ledger.total == sum(getattr(ledger, phase) or 0 for phase in PHASES)
+
+
+def test_weights_that_were_fetched_have_a_phase_of_their_own() -> None:
+    end = ended(0) | {"startedAt": stamp(230), "finishedAt": stamp(258)}
+    fetcher = {"name": "fetch-weights", "state": {"terminated": end}}
+    made = pod(state=running(260), ready=True, initContainerStatuses=[fetcher])
+    ledger = reported(
+        Snapshot.parse(
+            node_claims=[claim()], nodes=[node()], pods=[made], answers={"mistral-a": SERVES}
+        )
+    ).startup
+    assert ledger
+    assert (ledger.image_pulled, ledger.weights_fetched) == (30, 28)
+    assert ledger.weights_loaded == 16
+    assert ledger.total == sum(getattr(ledger, phase) for phase in PHASES) == 274.5
 
 
 def test_a_phase_that_has_not_ended_has_no_figure() -> None:

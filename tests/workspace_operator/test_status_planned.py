@@ -67,6 +67,22 @@ def test_minutes_are_measured_where_there_were_starts_else_declared_else_not_sai
     }
 
 
+def test_weights_that_are_fetched_take_disk_and_minutes_of_their_own() -> None:
+    declared = read_figures("expectedMinutes: {weights_fetched: 3}")
+    shown = {}
+    for source in ("image", "fetch"):
+        made = workspace(annotations=ONLY | {"atelier.dev/weights": source})
+        plan = planned(made, replace(SETTINGS, figures=declared))
+        found = report(made, plan, Snapshot(starts=(Startup(first_token=30),)), at(0)).plan
+        assert found
+        assert found.weights == source
+        shown[source] = found.disk, [each.phase for each in found.expected]
+    assert shown == {
+        "image": ("50Gi", ["first_token"]),
+        "fetch": ("78Gi", ["weights_fetched", "first_token"]),
+    }
+
+
 def test_a_choice_shows_the_range_of_prices_if_all_are_known() -> None:
     listed = ONLY | {"atelier.dev/instance-types": "Standard_NV36ads_A10_v5"}
     made = workspace(annotations=listed)

@@ -1,16 +1,19 @@
 """Where the weights come from: what may be written, and what it puts into the pod."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from model_presets.preset import Preset
 from workspace_operator.api import InvalidSpec, Workspace, parse
 from workspace_operator.api.weights import IN_THE_IMAGE, WeightsKind, WeightsSource, weights_source
 from workspace_operator.objects.deployment import pod_template
 from workspace_operator.objects.pod_frame import SCRATCH_MOUNTS
 from workspace_operator.objects.rollout import revision_of
+from workspace_operator.objects.weights import hub_ports
 from workspace_operator.plan import PlanError, plan_template, refuse_what_is_not_offered
 
-from tests.builders import SETTINGS, Manifest, body, planned, workspace
+from tests.builders import MISTRAL_7B, SETTINGS, TINY, Manifest, body, planned, workspace
 from tests.builders.tunings import tuning
 
 KEY = "atelier.dev/weights"
@@ -30,6 +33,7 @@ def template(weights: str) -> Manifest:
     ("text", "meant"),
     [
         ("image", IN_THE_IMAGE),
+        ("fetch", WeightsSource(kind=WeightsKind.FETCH)),
         ("pvc:models", WeightsSource(kind=WeightsKind.CLAIM, claim="models")),
         (CLAIM, WeightsSource(kind=WeightsKind.CLAIM, claim="models", folder="mistral/v0.1")),
     ],
@@ -56,6 +60,7 @@ def test_without_the_annotation_they_are_in_the_image() -> None:
         "pvc:/models",
         "Image",
         "hub",
+        "fetch:now",
         "image\npvc:x",
     ],
 )
@@ -109,3 +114,53 @@ def test_what_brings_its_own_weights_is_refused_before_a_node_is_bought() -> Non
 def _mounts(spec: Manifest) -> list[Manifest]:
     mounts: list[Manifest] = spec["containers"][0]["volumeMounts"]
     return mounts
+
+
+def test_fetched_weights_come_by_an_init_container_into_a_volume_with_a_limit() -> None:
+    spec = template("fetch")["spec"]
+    (volume,) = (each for each in spec["volumes"] if each["name"] == "weights")
+    assert volume["emptyDir"] == {"sizeLimit": "28Gi"}
+    (fetcher,) = spec["initContainers"]
+    assert fetcher["command"][:4] == ["python", "-m", "model_presets", "fetch-weights"]
+    assert fetcher["command"][4:] == ["mistral-7b-instruct", "/models/weights", "--port", "5000"]
+    assert {"name": "weights", "mountPath": "/models/weights"} in fetcher["volumeMounts"]
+    assert {"name": "HF_HUB_OFFLINE", "value": "0"} in fetcher["env"]
+    assert fetcher["securityContext"]["readOnlyRootFilesystem"]
+    (mount,) = (each for each in _mounts(spec) if each["name"] == "weights")
+    assert mount["readOnly"]
+
+
+def test_the_disk_of_fetched_weights_is_asked_of_the_node_and_of_the_scheduler() -> None:
+    asked = {each: planned(of(each)).disk_gib for each in ("image", "pvc:models", "fetch")}
+    assert asked == {"image": 50, "pvc:models": 50, "fetch": 78}
+    resources = template("fetch")["spec"]["containers"][0]["resources"]
+    assert resources["requests"]["ephemeral-storage"] == "29Gi"
+    assert resources["limits"]["ephemeral-storage"] == "37Gi"
+
+
+def test_a_gated_model_is_fetched_with_the_users_secret_and_the_administrators_mirror() -> None:
+    options = {"name": "mistral-7b-instruct", "presetOptions": {"modelAccessSecret": "hub"}}
+    made = of("fetch", inference={"preset": options})
+    settings = replace(SETTINGS, hub_endpoint="https://hub.apps:8443")
+    (fetcher,) = pod_template(made, planned(made, settings), settings)["spec"]["initContainers"]
+    variables = {each["name"]: each for each in fetcher["env"]}
+    assert variables["HF_TOKEN"]["valueFrom"]["secretKeyRef"] == {"name": "hub", "key": "HF_TOKEN"}
+    assert variables["HF_ENDPOINT"]["value"] == "https://hub.apps:8443"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "preset", "ports"),
+    [
+        (None, MISTRAL_7B, (443,)),
+        ("https://hub.apps", MISTRAL_7B, (443,)),
+        ("http://hub.apps", MISTRAL_7B, (80, 443)),
+        ("http://[fd00::1]:8081/hf", MISTRAL_7B, (443, 8081)),
+        (None, TINY, ()),  # made on the spot
+    ],
+)
+def test_the_way_out_is_the_hubs_port_and_no_more(
+    endpoint: str | None, preset: Preset, ports: tuple[int, ...]
+) -> None:
+    settings = replace(SETTINGS, hub_endpoint=endpoint)
+    assert hub_ports(planned(of("fetch"), settings, preset), settings) == ports
+    assert hub_ports(planned(of("pvc:models"), settings, preset), settings) == ()

@@ -62,7 +62,10 @@ JUDGED: dict[str, Judged] = {
         "atelier.dev/release-nodes-when-done", "yes", 'write "true", spelt so', "true"
     ),
     "weights out of a volume": refused(
-        "atelier.dev/weights", "pvc:models/../keys", "use image, pvc:CLAIM", "pvc:models/mistral"
+        "atelier.dev/weights",
+        "pvc:models/../keys",
+        "use image, fetch, pvc:CLAIM",
+        "pvc:models/mistral",
     ),
     "a repository that is no repository": Judged(
         policy="annotations",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from tests.world import weights
 from tests.world.api import Api, ApiError, Manifest
 from tests.world.cloud import condition, now
 from tests.world.model import Model
@@ -29,8 +30,9 @@ class Kubelet:
     """
     Run every pod of ours; `phase` is the state in which new models start.
 
-    A pod whose image has `crashes` in its name ends again and again. `stuck` is shown of every
-    container instead of the truth, in the fields of a container's status, while it is not None.
+    One that fetches its weights does so until a test says otherwise. One whose image has `crashes`
+    in its name ends again and again. `stuck` is shown of every container instead of the truth, in
+    the fields of a container's status, while it is not None.
     """
 
     api: Api
@@ -71,7 +73,7 @@ class Kubelet:
         name = pod["metadata"]["name"]
         namespace = pod["metadata"]["namespace"]
         model = Model(on_token=lambda: self._tokens.update([namespace]))
-        model.phase = self.phase
+        model.phase = "fetching" if weights.fetches(pod) else self.phase
         with contextlib.suppress(ApiError, aiohttp.ClientError):
             try:
                 await self._place(pod)
@@ -115,6 +117,12 @@ class Kubelet:
                 await training.stop()
 
     async def _place(self, pod: Manifest) -> None:
+        told = ""
+        while missing := await weights.missing_claim(self.api, pod):
+            if missing != told:
+                await self.api.merge(f"{_path(pod)}/status", weights.not_placed(missing))
+            told = missing
+            await asyncio.sleep(0.1)
         while True:
             for node in await self.api.items("/api/v1/nodes"):
                 if _fits(pod, node) and self._reserve(pod, node):
@@ -148,11 +156,16 @@ class Kubelet:
     async def _report(self, pod: Manifest, model: Model) -> None:
         """Write the pod's status whenever the model's readiness has changed, or what is stuck."""
         started = now()
-        reported: tuple[bool, Manifest | None] | None = None
+        reported: tuple[object, ...] | None = None
         while True:
-            if (model.ready, self.stuck) != reported:
-                reported = model.ready, self.stuck
+            fetching = model.phase == "fetching"
+            if (model.ready, self.stuck, fetching, model.fetch_end) != reported:
+                reported = model.ready, self.stuck, fetching, model.fetch_end
                 status = _status(pod, model, started, self.stuck)
+                if fetching:
+                    status = weights.while_fetching(pod, model, started)
+                elif weights.fetches(pod):
+                    status = weights.when_fetched(status, pod, started)
                 await self.api.merge(f"{_path(pod)}/status", status)
             await asyncio.sleep(0.05)
 

@@ -24,6 +24,8 @@ class Model:
         self.tokens = 0
         self.answers_tokens = True
         self.loaded = 0
+        self.speed = 0
+        self.fetch_end: tuple[int, str] | None = None
         self.address = str(ipaddress.IPv4Address("127.0.0.0") + 256 + secrets.randbelow(2**23))
         self._runner: web.AppRunner | None = None
 
@@ -46,7 +48,9 @@ class Model:
             await stop_listening(runner)
 
     def state(self) -> dict[str, Any]:
-        loaded = self.loaded if self.phase in {"starting", "loading"} else 14_483_464_192
+        loaded = (
+            self.loaded if self.phase in {"starting", "loading", "fetching"} else 14_483_464_192
+        )
         seconds = {"import": 3.2}
         if self.ready:
             seconds |= {"load": 9.1, "first_token": 0.4}
@@ -54,7 +58,11 @@ class Model:
             "ready": self.ready,
             "phase": self.phase,
             "model": {"name": self.name, "revision": "9ab9e76e2b09f9f29ea2d56aa5bd139e4445c59e"},
-            "progress": {"bytes_loaded": loaded, "bytes_total": 14_483_464_192},
+            "progress": {
+                "bytes_loaded": loaded,
+                "bytes_total": 14_483_464_192,
+                "bytes_per_second": self.speed,
+            },
             "seconds": seconds,
             "error": None,
         }

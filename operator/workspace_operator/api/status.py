@@ -85,6 +85,11 @@ class Startup(Model):
     image_pulled: Seconds | None = Field(
         default=None, description="Seconds from there until the node held the image."
     )
+    weights_fetched: Seconds | None = Field(
+        default=None,
+        description="Seconds from there until the weights had been fetched from the model hub; "
+        "none where they are not.",
+    )
     weights_loaded: Seconds | None = Field(
         default=None, description="Seconds from there until the server held the weights."
     )
@@ -158,6 +163,9 @@ class PlanStatus(Model):
         default=None, description="Price of all nodes for one hour, with its currency."
     )
     disk: str | None = Field(default=None, description="Disk of each new node.")
+    weights: str | None = Field(
+        default=None, description="Where the weights come from, as annotation atelier.dev/weights."
+    )
     options: Annotated[tuple[PlanOption, ...], Field(max_length=32)] = Field(
         default=(),
         exclude_if=_is_empty,

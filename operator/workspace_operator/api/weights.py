@@ -3,6 +3,7 @@ Read where the weights of a model come from: the annotation `atelier.dev/weights
 
     image                 in the preset's image, with the server (what holds without the annotation)
     pvc:CLAIM[/FOLDER]    on a PersistentVolumeClaim of the Workspace's namespace, or a folder of it
+    fetch                 from the model hub, when the pod starts
 
 One line of text, so that KAITO's schema stays as it is and an admission policy can judge it by a
 pattern. The pattern means the same to Python and to RE2.
@@ -19,8 +20,10 @@ WEIGHTS_ANNOTATION = "atelier.dev/weights"
 _CLAIM = "[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
 # No part begins with a dot: none leads out of the volume.
 _FOLDER = "[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
-WEIGHTS_PATTERN = f"^(image|pvc:{_CLAIM}(/{_FOLDER})?)$"
-WEIGHTS_REMEDY = "use image, pvc:CLAIM or pvc:CLAIM/FOLDER, or remove it for those in the image"
+WEIGHTS_PATTERN = f"^(image|fetch|pvc:{_CLAIM}(/{_FOLDER})?)$"
+WEIGHTS_REMEDY = (
+    "use image, fetch, pvc:CLAIM or pvc:CLAIM/FOLDER, or remove it for those in the image"
+)
 
 
 class WeightsKind(StrEnum):
@@ -28,6 +31,7 @@ class WeightsKind(StrEnum):
 
     IMAGE = "image"
     CLAIM = "pvc"
+    FETCH = "fetch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +73,10 @@ def weights_source(annotations: Mapping[str, str]) -> WeightsSource:
     value = annotations.get(WEIGHTS_ANNOTATION, "")
     if not re.search(WEIGHTS_PATTERN, value):
         return IN_THE_IMAGE
-    kind, _, place = value.partition(":")
-    match WeightsKind(kind):
+    word, _, place = value.partition(":")
+    match WeightsKind(word):
         case WeightsKind.CLAIM:
             claim, _, folder = place.partition("/")
             return WeightsSource(kind=WeightsKind.CLAIM, claim=claim, folder=folder)
-        case _:
-            return IN_THE_IMAGE
+        case kind:
+            return WeightsSource(kind=kind)

@@ -8,11 +8,12 @@ node itself, which a NetworkPolicy never keeps out.
 
 Out of a pod that serves a preset: DNS within the cluster. Weights, tokenizer and code are in the
 image, and a server that has been taken over shall find nobody to talk to. Only a pod that was given
-a token for the model hub may speak HTTPS, and one that fetches data or adapters may reach the ports
-of these addresses and registries. A pod that tunes is reached by the operator alone. A pod template
-of the user's own may reach what it wants: nobody but the user knows what that is.
+a token for the model hub, or fetches its weights there, may speak HTTPS, and one that fetches data
+or adapters may reach the ports of these addresses and registries. A pod that tunes is reached by
+the operator alone. A pod template of the user's own may reach what it wants: nobody but the user
+knows what that is.
 
-Must not import the other kinds of `objects`, but for metadata, the frame and data.
+Must not import the other kinds of `objects`, but for metadata, the frame, data and weights.
 """
 
 from workspace_operator.api import Workspace
@@ -24,6 +25,7 @@ from workspace_operator.objects.metadata import (
     identity_of,
 )
 from workspace_operator.objects.pod_frame import options_of
+from workspace_operator.objects.weights import hub_ports
 from workspace_operator.plan import Plan
 from workspace_operator.registries import HTTPS_PORT
 from workspace_operator.settings import Settings
@@ -51,7 +53,7 @@ def network_policy(workspace: Workspace, plan: Plan, settings: Settings) -> Mani
     }
     if plan.preset is not None:
         spec["policyTypes"] = ["Ingress", "Egress"]
-        spec["egress"] = _egress(workspace, settings)
+        spec["egress"] = _egress(workspace, plan, settings)
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -69,12 +71,12 @@ def _ingress(workspace: Workspace, plan: Plan, settings: Settings) -> Manifest:
     return rule | {"from": [*clients, operator]}
 
 
-def _egress(workspace: Workspace, settings: Settings) -> list[Manifest]:
+def _egress(workspace: Workspace, plan: Plan, settings: Settings) -> list[Manifest]:
     names = {
         "to": [{"namespaceSelector": {}}],
         "ports": [{"port": DNS_PORT, "protocol": each} for each in ("UDP", "TCP")],
     }
-    ports = set(ports_out(workspace, settings))
+    ports = {*ports_out(workspace, settings), *hub_ports(plan, settings)}
     if options_of(workspace).model_access_secret:
         ports.add(HTTPS_PORT)
     if not ports:

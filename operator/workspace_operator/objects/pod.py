@@ -34,6 +34,7 @@ from workspace_operator.objects.pod_frame import (
 from workspace_operator.objects.weights import weights_supply
 from workspace_operator.plan import MODEL_PORT, Plan
 from workspace_operator.plan.server import ADAPTER_FOLDER
+from workspace_operator.plan.weights import fetched_gib
 from workspace_operator.settings import Settings
 from workspace_operator.snapshot import Manifest
 
@@ -54,8 +55,11 @@ def preset_pod(workspace: Workspace, plan: Plan, preset: Preset, settings: Setti
     """Return the pod template of a Workspace that names a preset."""
     adapters = _adapters(workspace, plan, settings)
     fetched = MOST_ADAPTER_GIB * len(adapters.init_containers)
-    disk = Disk(scratch=SCRATCH, limit_gib=DISK_LIMIT_GIB + fetched)
-    data = together((weights_supply(plan.weights), adapters))
+    weights = fetched_gib(preset, plan.weights)
+    disk = Disk(
+        scratch=SCRATCH, limit_gib=DISK_LIMIT_GIB + fetched + weights, request_gib=1 + weights
+    )
+    data = together((weights_supply(workspace, plan, preset, settings), adapters))
     spec: Manifest = {
         "terminationGracePeriodSeconds": PRE_STOP_SECONDS + plan.drain_seconds + EXIT_SECONDS,
         "containers": [_container(workspace, plan, preset, settings, disk, data)],

@@ -58,10 +58,12 @@ class Disk:
     Attributes:
         scratch: Limit of /tmp and of the home.
         limit_gib: Limit of everything together, logs included.
+        request_gib: What the scheduler has to find free on the node.
     """
 
     scratch: str
     limit_gib: int
+    request_gib: int = 1
 
 
 def frame(
@@ -161,7 +163,12 @@ def resources(plan: Plan, preset: Preset, disk: Disk, more_gib: int = 0) -> Mani
         whole = 2 * weights
         cpu, memory, limit = "250m", whole + CPU_MEMORY_GIB, whole + CPU_MEMORY_LIMIT_GIB
     return {
-        "requests": {"cpu": cpu, "memory": f"{memory}Gi", "ephemeral-storage": "1Gi", **gpus},
+        "requests": {
+            "cpu": cpu,
+            "memory": f"{memory}Gi",
+            "ephemeral-storage": f"{disk.request_gib}Gi",
+            **gpus,
+        },
         "limits": {
             "memory": f"{limit + more_gib}Gi",
             "ephemeral-storage": f"{disk.limit_gib}Gi",

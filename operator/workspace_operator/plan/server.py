@@ -9,7 +9,6 @@ import math
 from model_presets.preset import Preset
 
 from workspace_operator.api import Workspace
-from workspace_operator.api.weights import WeightsSource
 from workspace_operator.instance_types import Gpu
 from workspace_operator.memory_fit import MemoryFit, gpus_in_use
 from workspace_operator.plan.config import DRAIN_SECONDS as DRAIN_KEY
@@ -62,11 +61,6 @@ def adapter_arguments(workspace: Workspace) -> tuple[str, ...]:
             if adapter.strength is not None:
                 flags.append(f"--adapter-strength={name}={adapter.strength}")
     return tuple(flags)
-
-
-def weights_arguments(weights: WeightsSource) -> tuple[str, ...]:
-    """Return the flag that refuses weights which nobody has locked, where others bring them."""
-    return ("--require-lock",) if weights.elsewhere else ()
 
 
 def longest_context(preset: Preset, fit: MemoryFit) -> int | None:

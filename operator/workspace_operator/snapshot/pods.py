@@ -32,6 +32,8 @@ from workspace_operator.snapshot.reading import (
 # The hash of the pod template, which the operator puts on it; its beginning names the revision.
 REVISION_ANNOTATION = "atelier.kaito.sh/config-hash"
 REVISION_DIGITS = 12
+# The init container that brings the weights, and speaks the server's contract meanwhile.
+FETCH_WEIGHTS = "fetch-weights"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +41,15 @@ class ModelAnswer:
     """
     Hold what one model server said about itself.
 
-    `phase` is the server's own word (starting, loading, warming, ready, draining, failed), or empty
-    if it could not be asked; `error` then says why.
+    `phase` is the server's own word (starting, loading, warming, ready, draining, failed), fetching
+    where its weights are on their way, or empty if it could not be asked; `error` then says why.
     """
 
     ready: bool = False
     phase: str = ""
     bytes_loaded: int = 0
     bytes_total: int = 0
+    bytes_per_second: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     model_name: str = ""
     model_revision: str = ""
@@ -71,7 +74,8 @@ class Pod:
     Hold what the cluster says about one model pod.
 
     `volumes` names the objects that it mounts, `fetching` the init container that is bringing data
-    now; `fetch_end` says how one failed.
+    now; `fetch_end` says how one failed, `failed_fetch` which. `fetch_began` and `weights_fetched`
+    are the times of the one that brings the weights.
     """
 
     name: str
@@ -93,6 +97,9 @@ class Pod:
     volumes: tuple[str, ...] = ()
     fetching: str = ""
     fetch_end: Termination | None = None
+    failed_fetch: str = ""
+    fetch_began: datetime | None = None
+    weights_fetched: datetime | None = None
 
     @classmethod
     def parse(cls, manifest: Manifest) -> Self:
@@ -103,6 +110,8 @@ class Pod:
         container = _first(manifest, statuses)
         state = section(container, "state")
         waiting = _waiting_init(status) or section(state, "waiting")
+        failed_fetch, fetch_end = _failed_init(status)
+        fetch_began, weights_fetched = _times_of_weights(status)
         return cls(
             name=text(metadata.get("name")),
             uid=text(metadata.get("uid")),
@@ -125,7 +134,10 @@ class Pod:
             or _end(section(container, "lastState", "terminated")),
             volumes=_borrowed(manifest),
             fetching=_running_init(status),
-            fetch_end=_failed_init(status),
+            fetch_end=fetch_end,
+            failed_fetch=failed_fetch,
+            fetch_began=fetch_began,
+            weights_fetched=weights_fetched,
         )
 
     @property
@@ -142,7 +154,8 @@ class Pod:
     @property
     def image_pulled(self) -> bool:
         """Say whether the image is on the node, which every start of the container shows."""
-        return self.running or self.last_end is not None
+        begun = self.running or self.fetch_began is not None
+        return begun or self.last_end is not None
 
     @property
     def scheduled(self) -> ObservedCondition | None:
@@ -195,14 +208,27 @@ def _running_init(status: Manifest) -> str:
     return ""
 
 
-def _failed_init(status: Manifest) -> Termination | None:
-    """Find how an init container failed that has not succeeded since."""
+def _failed_init(status: Manifest) -> tuple[str, Termination | None]:
+    """Find an init container that failed and has not succeeded since, and how."""
     for container in mappings(status.get("initContainerStatuses")):
         state = section(container, "state", "terminated")
         end = _end(state) or _end(section(container, "lastState", "terminated"))
         if end is not None and end.exit_code:
-            return end
-    return None
+            return text(container.get("name")), end
+    return "", None
+
+
+def _times_of_weights(status: Manifest) -> tuple[datetime | None, datetime | None]:
+    """Return when the fetching of weights began, and when it ended well."""
+    for container in mappings(status.get("initContainerStatuses")):
+        if container.get("name") != FETCH_WEIGHTS:
+            continue
+        ended = section(container, "state", "terminated")
+        began = section(container, "state", "running") or ended
+        began = began or section(container, "lastState", "terminated")
+        well = ended and not integer(ended.get("exitCode"))
+        return moment(began.get("startedAt")), moment(ended.get("finishedAt")) if well else None
+    return None, None
 
 
 def _end(terminated: Manifest) -> Termination | None:

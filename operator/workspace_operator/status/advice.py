@@ -45,6 +45,15 @@ ADVICE: dict[str, str] = {
     "kubelet saw. Look at the probe in `inference.template` and at `kubectl logs POD`.",
     "PodPreempted": "A pod of higher priority was given the GPU, or the node is being emptied. "
     "Free a GPU; the pod starts by itself then.",
+    "FetchingWeights": "Nothing: `status.download` and the column Progress have bytes, speed and "
+    "time left. Where the operator may not ask pods (`probe: readiness`) only `kubectl logs POD "
+    "--container fetch-weights` has them.",
+    "RevisionNotFound": "Check `repo` and `revision` of the preset, and whether the mirror of "
+    "`hubEndpoint` has that revision.",
+    "HubUnreachable": "Look whether the cluster lets pods out to the hub (HTTPS), or name a mirror "
+    "in the chart's `hubEndpoint`. It is tried again by itself, and nothing is fetched twice.",
+    "WrongBytes": "Mostly a mirror or a proxy that changes or cuts files. The file was thrown away "
+    "and is fetched anew; nothing of it is ever loaded.",
     "FetchingData": "Mostly nothing: data or adapters are on their way. "
     "`kubectl logs POD --all-containers` shows how far.",
     "DataNotFetched": "The message has the words of the program that fetches: the address or the "

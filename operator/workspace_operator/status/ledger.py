@@ -22,6 +22,7 @@ PHASES = (
     "node_registered",
     "gpu_visible",
     "image_pulled",
+    "weights_fetched",
     "weights_loaded",
     "first_token",
 )
@@ -51,10 +52,10 @@ def startup(evidence: Evidence) -> Startup | None:
 
 
 def download(evidence: Evidence) -> Download | None:
-    """Return how far the weights are, while a server is loading them."""
+    """Return how far the weights are, while they are fetched or a server is loading them."""
     for pod in evidence.pods:
         answer = evidence.answer(pod)
-        if answer.phase == "loading" and answer.bytes_total:
+        if answer.phase in {"fetching", "loading"} and answer.bytes_total:
             speed = _bytes_per_second(evidence, pod)
             left = max(0, answer.bytes_total - answer.bytes_loaded)
             return Download(
@@ -82,6 +83,8 @@ def loading_progress(finding: Finding, evidence: Evidence, pod: Pod) -> Finding:
 
 def _bytes_per_second(evidence: Evidence, pod: Pod) -> int | None:
     answer = evidence.answer(pod)
+    if answer.bytes_per_second:
+        return answer.bytes_per_second
     if pod.started is None or not answer.bytes_loaded:
         return None
     began = pod.started + timedelta(seconds=answer.seconds.get("import", 0.0))
@@ -106,7 +109,8 @@ def _moments(evidence: Evidence) -> list[tuple[str, datetime | None]]:
             token = loaded + timedelta(seconds=seconds["first_token"])
     return [
         *moments,
-        ("image_pulled", started),
+        ("image_pulled", (pod.fetch_began if pod else None) or started),
+        ("weights_fetched", pod.weights_fetched if pod else None),
         ("weights_loaded", loaded),
         ("first_token", token),
     ]

@@ -17,6 +17,8 @@ READY_PHASE = "Ready"
 # While a server makes progress the user watches: look often.
 WATCHED_PHASES = frozenset({"StartingServer", "LoadingWeights", "WarmingUp", "Probing"})
 WATCHED_SECONDS = 2.0
+# Weights on their way take minutes, and each look is a write.
+FETCHING_PHASE = "FetchingWeights"
 SOONEST_SECONDS = 0.5
 # A training is asked as often as that (training_probe), and each answer is a write.
 INTERVAL_SECONDS = 5.0
@@ -32,7 +34,7 @@ def requeue_after_seconds(status: WorkspaceStatus, now: datetime, settings: Sett
         longest = float(settings.probe_interval_seconds)
     elif status.phase in WATCHED_PHASES:
         longest = WATCHED_SECONDS
-    elif status.phase in PHASES_AT_WORK:
+    elif status.phase in PHASES_AT_WORK or status.phase == FETCHING_PHASE:
         longest = INTERVAL_SECONDS
     fits = status.condition(conditions.PLAN_FITS)
     if fits is not None and fits.reason.startswith(CONFIG_REASONS):

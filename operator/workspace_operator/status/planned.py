@@ -10,6 +10,7 @@ Must not import checks or the ladder.
 from statistics import median
 
 from workspace_operator.api import ExpectedPhase, PlanOption, PlanStatus, Startup
+from workspace_operator.api.weights import WeightsKind
 from workspace_operator.figures import PHASES
 from workspace_operator.plan import Plan
 from workspace_operator.snapshot import Snapshot
@@ -33,6 +34,7 @@ def plan_status(
     return short.model_copy(
         update={
             "disk": f"{plan.disk_gib}Gi" if plan.candidates else None,
+            "weights": plan.weights.text if plan.preset else None,
             "options": tuple(
                 PlanOption(
                     instance_type=each.instance_type,
@@ -46,10 +48,16 @@ def plan_status(
                 for each in plan.options
             ),
             "expected": tuple(
-                phase for name in PHASES if (phase := _expected(name, plan, snapshot.starts))
+                phase for name in _phases(plan) if (phase := _expected(name, plan, snapshot.starts))
             ),
         }
     )
+
+
+def _phases(plan: Plan) -> list[str]:
+    """Return the phases of a start that this plan has."""
+    fetches = plan.weights.kind is WeightsKind.FETCH
+    return [each for each in PHASES if fetches or each != "weights_fetched"]
 
 
 def _expected(phase: str, plan: Plan, starts: tuple[Startup, ...]) -> ExpectedPhase | None:

@@ -15,9 +15,9 @@ from workspace_operator.api import Workspace
 from workspace_operator.objects.watchdog import DEVICE_LOST
 from workspace_operator.snapshot import Pod
 from workspace_operator.snapshot.pod_events import waits_for_its_sandbox
-from workspace_operator.snapshot.pods import Termination
+from workspace_operator.snapshot.pods import FETCH_WEIGHTS, Termination
 from workspace_operator.snapshot.reading import conditions as conditions_of
-from workspace_operator.status import event_reasons, reasons
+from workspace_operator.status import event_reasons, reasons, weights_reasons
 from workspace_operator.status.evidence import Evidence
 from workspace_operator.status.finding import Finding, Reason, quoted
 from workspace_operator.status.ledger import loading_progress
@@ -199,16 +199,28 @@ def _volumes(evidence: Evidence, pod: Pod) -> Finding | None:
     return reasons.VOLUMES_MISSING.found(pod=pod.name, node=pod.node, volumes=names)
 
 
-def _fetched(_evidence: Evidence, pod: Pod) -> Finding | None:
-    """Explain an init container: it brings data or adapters."""
+def _fetched(evidence: Evidence, pod: Pod) -> Finding | None:
+    """Explain an init container: it brings weights, data or adapters."""
     if pod.running or pod.waiting_reason in IMAGE_ERRORS | START_ERRORS:
         return None
+    if pod.fetching == FETCH_WEIGHTS:
+        began = weights_reasons.FETCHING_WEIGHTS.found(pod=pod.name)
+        if pod.fetch_end is None or evidence.answer(pod).bytes_loaded:
+            return loading_progress(began, evidence, pod)
     if pod.fetch_end is not None:
-        quote = quoted(pod.fetch_end.message or pod.fetch_end.reason)
-        return reasons.DATA_NOT_FETCHED.found(pod=pod.name, quote=quote)
+        return _not_fetched(pod, pod.fetch_end)
     if pod.fetching:
         return reasons.FETCHING.found(pod=pod.name, what=pod.fetching.removeprefix("fetch-"))
     return None
+
+
+def _not_fetched(pod: Pod, end: Termination) -> Finding:
+    """Explain an init container that failed; that of the weights tells the cause by its code."""
+    quote = quoted(end.message or end.reason)
+    reason = reasons.DATA_NOT_FETCHED
+    if pod.failed_fetch == FETCH_WEIGHTS:
+        reason = weights_reasons.BY_END.get(end.exit_code, reason)
+    return reason.found(pod=pod.name, node=pod.node, quote=quote)
 
 
 def _end(_evidence: Evidence, pod: Pod) -> Finding | None:

@@ -9,11 +9,17 @@ Must not be imported by the operator.
 import re
 import sys
 
-from workspace_operator.status import event_reasons, node_reasons, reasons, training_reasons
+from workspace_operator.status import (
+    event_reasons,
+    node_reasons,
+    reasons,
+    training_reasons,
+    weights_reasons,
+)
 from workspace_operator.status.advice import ADVICE
 from workspace_operator.status.finding import Reason
 
-_MODULES = (reasons, event_reasons, node_reasons, training_reasons)
+_MODULES = (reasons, event_reasons, node_reasons, training_reasons, weights_reasons)
 
 _HEAD = """\
 <!-- Written by `make generate` from operator/workspace_operator/status -->
