@@ -2,13 +2,21 @@
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_server.grammar import ANY_OBJECT, BadSchema, Grammars, locate
+from model_server.grammar import (
+    ANY_OBJECT,
+    MAX_PROPERTIES,
+    BadSchema,
+    Grammars,
+    Schema,
+    locate,
+)
 from model_server.request import Constraint, ConstraintBroken
 from model_server.tokenizer import TextTokenizer
 
@@ -167,6 +175,35 @@ def test_the_search_for_the_fault_is_bounded() -> None:
     schema: dict[str, Any] = {"properties": {f"p{i}": {} for i in range(10_000)}}
     assert str(locate(schema, fault_of)) == "too much"
     assert tried <= 101
+
+
+@pytest.mark.parametrize(
+    ("around", "path"),
+    [
+        (lambda wide: wide, "properties"),
+        (lambda wide: {"properties": {"a": {"items": wide}}}, "properties.a.items.properties"),
+        (lambda wide: {"$defs": {"w": {"anyOf": [True, wide]}}}, "$defs.w.anyOf[1].properties"),
+    ],
+)
+def test_an_object_of_too_many_properties_is_refused_with_its_place(
+    grammars: Grammars, around: Callable[[Schema], Schema], path: str
+) -> None:
+    def of(count: int) -> Schema:
+        names = {f"p{i}": {"type": "string"} for i in range(count)}
+        return around({"type": "object", "properties": names})
+
+    with pytest.raises(BadSchema) as caught:
+        grammars.compile_now(of(MAX_PROPERTIES + 1))
+    assert caught.value.path == path
+    assert caught.value.cause == "257 properties, one object may have 256"
+    grammars.compile_now(of(MAX_PROPERTIES))
+
+
+def test_the_widest_object_there_may_be_is_answered(grammars: Grammars) -> None:
+    names = {f"p{i}": {"type": "boolean"} for i in range(MAX_PROPERTIES)}
+    schema = {"type": "object", "properties": names, "additionalProperties": False}
+    _, complete = wander(grammars.compile_now(schema)(), seed=1, most=20_000)
+    assert complete
 
 
 async def test_a_schema_that_takes_too_long_is_given_up(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 import pytest_asyncio
 from model_server.detokenize import Detokenizer
 from model_server.engine import Engine
+from model_server.grammar import BadSchema, Grammars, Schema
 from model_server.lifecycle import Lifecycle
-from model_server.request import Request, SamplingParameters
+from model_server.request import Constraint, Request, SamplingParameters
 from model_server.service import ServedModel
 from model_server.settings import Settings
 from model_server.startup import find_preset, load, names_of
@@ -128,6 +130,27 @@ async def test_a_schema_that_cannot_be_held_to_is_refused_with_its_place(running
     form = {"type": "json_object"}
     error = check_error(await running.chat("Hi", response_format=form, min_tokens=3), 422)
     assert error["param"] == "min_tokens"
+
+
+async def test_a_schema_that_compiles_for_long_keeps_no_stream_waiting(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    def compile_for_long(_grammars: Grammars, _schema: Schema) -> Callable[[], Constraint]:
+        begun.set()
+        assert release.wait(30)
+        raise BadSchema("", "it was too much")
+
+    monkeypatch.setattr("model_server.grammar.COMPILE_SECONDS", 60.0)
+    monkeypatch.setattr(Grammars, "compile_now", compile_for_long)
+    asked = asyncio.create_task(running.chat("Hi", response_format={"type": "json_object"}))
+    await until(begun.is_set)
+    streamed = await running.chat("Hi", stream=True, max_tokens=20, ignore_eos=True)
+    assert streamed.text.endswith("data: [DONE]\n\n")
+    assert not asked.done()
+    release.set()
+    check_error(await asked, 400)
 
 
 async def test_log_probabilities_join_to_the_text(running: Running) -> None:
