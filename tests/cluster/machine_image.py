@@ -28,7 +28,7 @@ from tests.cluster.whole_files import write_whole
 DISK = Path("lib/containerd")  # below the machine's folder
 CONTENTS = "contents.json"
 CHOSEN = "machine-image.json"
-KEPT = 3  # disks: the one in use, the one before, and the one of the tests
+KEPT = 4  # disks: that of the demo, the one before, and those of the tests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,8 +69,8 @@ def forwarded(plane: ControlPlane, service: str, *, namespace: str = "default") 
             forwarder.terminate()
 
 
-def chat(url: str, model: str, question: str, *, max_tokens: int) -> Answer:
-    """Send one chat request and return the answer."""
+def chat(url: str, model: str, question: str, *, max_tokens: int, logprobs: bool = False) -> Answer:
+    """Send one chat request and return the answer, with every token in it where asked for."""
     request = urllib.request.Request(  # noqa: S310 - an address that `forwarded` made
         f"{url}/v1/chat/completions",
         data=json.dumps(
@@ -79,6 +79,7 @@ def chat(url: str, model: str, question: str, *, max_tokens: int) -> Answer:
                 "messages": [{"role": "user", "content": question}],
                 "max_tokens": max_tokens,
                 "temperature": 0,
+                "logprobs": logprobs,
             }
         ).encode(),
         headers={"content-type": "application/json"},

@@ -75,10 +75,22 @@ def changes_of(statuses: Iterator[tuple[float, Status]]) -> Iterator[Sighting]:
 
 
 def follow(
-    plane: ControlPlane, name: str, *, deadline_seconds: float, say: Callable[[str], None]
+    plane: ControlPlane,
+    name: str,
+    *,
+    deadline_seconds: float,
+    say: Callable[[str], None],
+    look: Callable[[Status], object] = id,
 ) -> Status:
     """
     Wait until a Workspace of the default namespace succeeds, telling what its status says.
+
+    Args:
+        plane: Where it is.
+        name: Of the Workspace.
+        deadline_seconds: How long to wait.
+        say: Told each news in words.
+        look: Given every status that is read.
 
     Raises:
         WorkspaceStuckError: It did not, in time.
@@ -90,6 +102,7 @@ def follow(
         nonlocal latest
         while (seconds := time.monotonic() - started) < deadline_seconds:
             latest = plane.read("get", "workspace", name).get("status") or {}
+            look(latest)
             yield seconds, latest
             time.sleep(POLL_SECONDS)
 
