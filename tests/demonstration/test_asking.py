@@ -52,5 +52,8 @@ def test_a_question_is_one_user_turn_and_the_answer_its_text(server: str) -> Non
             "messages": [{"role": "user", "content": "Why?"}],
             "max_tokens": 8,
             "temperature": 0,
+            "logprobs": False,
         }
     ]
+    chat(server, "tiny-mistral", "Why?", max_tokens=8, logprobs=True)
+    assert asked[-1]["logprobs"] is True

@@ -1,6 +1,5 @@
 """The truth about a tuning: one row per situation, and what the user is told in it."""
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from tests.builders import (
     claim,
 )
 from tests.builders.situations.trainings import (
+    LAST_WORDS,
     MADE,
     NOW,
     ROWS,
@@ -70,9 +70,6 @@ def test_every_reason_is_in_the_table() -> None:
     assert known <= {row.reason for row in ROWS}
 
 
-LAST_WORDS = json.dumps(
-    {"phase": "succeeded", "step": 100, "steps": 100, "loss": 0.25, "first_loss": 4.5}
-)
 SUCCEEDED = Row(
     name="it is done",
     reason="Ready",
@@ -121,6 +118,19 @@ def test_without_last_words_the_last_figures_stay() -> None:
     status = told(replace(SUCCEEDED, pods=()), before)
     assert status.tuning
     assert (status.tuning.phase, status.tuning.step) == ("succeeded", 20)
+
+
+def test_a_program_that_is_silent_for_once_is_not_at_its_start() -> None:
+    """Its last breath takes a second or two, in which nobody answers."""
+    before = told(ROWS[8])
+    silent = told(replace(ROWS[8], answer=None), before)
+    assert (silent.phase, silent.progress, silent.tuning) == (
+        before.phase,
+        before.progress,
+        before.tuning,
+    )
+    again = told(replace(ROWS[8], answer=None, pods=(done(70, "boom"), *ROWS[8].pods)), before)
+    assert again.phase == "StartingTraining", "the second try has said nothing yet"
 
 
 def test_machines_that_were_given_back_are_not_missed() -> None:

@@ -116,8 +116,16 @@ def _training(
     if evidence.pods:
         return pods(evidence, evidence.pods, (*BEFORE_THE_START, _at_work))
     if job is not None and evidence.ended:
-        return _explained(evidence, evidence.ended[-1], training_reasons.RETRYING)
+        return _ended(evidence, evidence.ended[-1])
     return training_reasons.NO_POD.found(name=evidence.workspace.name)
+
+
+def _ended(evidence: Evidence, pod: Pod) -> Finding:
+    """Return how the last pod ended, of which the Job has not drawn its conclusion yet."""
+    if pod.phase != "Succeeded":
+        return _explained(evidence, pod, training_reasons.RETRYING)
+    found = training_reasons.ENDING.found(pod=pod.name)
+    return replace(found, progress=figures(training_status(evidence)))
 
 
 def _started(evidence: Evidence, job: Job | None, training: Finding) -> Finding:
@@ -126,7 +134,8 @@ def _started(evidence: Evidence, job: Job | None, training: Finding) -> Finding:
         return Finding(
             verdict=conditions.FALSE, reason=conditions.JOB_STATUS_FAILED, message=training.message
         )
-    if training.holds or any(pod.running for pod in evidence.pods):
+    ended_well = job is not None and any(pod.phase == "Succeeded" for pod in evidence.ended)
+    if training.holds or ended_well or any(pod.running for pod in evidence.pods):
         return holds(conditions.JOB_STATUS_STARTED, "the tuning has started")
     return Finding(
         verdict=conditions.FALSE, reason=conditions.JOB_STATUS_PENDING, message=training.message
@@ -135,11 +144,17 @@ def _started(evidence: Evidence, job: Job | None, training: Finding) -> Finding:
 
 def _at_work(evidence: Evidence, pod: Pod) -> Finding | None:
     answer = evidence.snapshot.trainings.get(pod.name, TrainingAnswer())
-    reason = _AT_WORK.get(answer.phase)
+    reason = _AT_WORK.get(answer.phase or _last_phase(evidence))
     if reason is None:
         return training_reasons.STARTING.found(pod=pod.name)
     found = reason.found(pod=pod.name, output=_output(evidence))
     return replace(found, progress=figures(training_status(evidence)))
+
+
+def _last_phase(evidence: Evidence) -> str:
+    """Return what the first try said last: one that is silent for once is not at its start."""
+    before = evidence.workspace.status.tuning
+    return "" if before is None or evidence.ended else before.phase or ""
 
 
 def _outcome(evidence: Evidence, job: Job) -> Finding:

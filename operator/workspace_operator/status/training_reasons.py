@@ -36,6 +36,11 @@ PUSHING = Reason(
     sentence="Pod {pod} is bringing the adapter to where it goes: {output}.",
     phase="Pushing",
 )
+ENDING = Reason(
+    word="Saving",
+    sentence="The training in pod {pod} has ended well; its Job is about to say so.",
+    phase="Saving",
+)
 RETRYING = Reason(
     word="TrainingRetried",
     sentence="The training in pod {pod} ended with exit code {code}: {quote}. "

@@ -1,5 +1,6 @@
 """Situations of a tuning, one row each, and what the user must be told in it."""
 
+import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -84,6 +85,9 @@ def at_work(phase: str, reason: str, shown: str, says: str) -> Row:
     )
 
 
+LAST_WORDS = json.dumps(
+    {"phase": "succeeded", "step": 100, "steps": 100, "loss": 0.25, "first_loss": 4.5}
+)
 ROWS = [
     Row(
         name="the node is on its way",
@@ -164,6 +168,17 @@ ROWS = [
         started=PENDING,
         job=NAMED,
         pods=(done(70, "RuntimeError: boom"),),
+    ),
+    Row(
+        name="it has ended well, and its Job does not say so yet",
+        reason="Saving",
+        says="has ended well; its Job is about to say so",
+        phase="Saving",
+        state="Running",
+        started=STARTED,
+        progress="step 100 of 100, loss 0.25",
+        job=NAMED,
+        pods=(done(0, LAST_WORDS, "Completed"),),
     ),
     Row(
         name="the program refuses",
