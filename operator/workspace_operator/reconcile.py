@@ -42,7 +42,7 @@ from workspace_operator.reporter import Reporter
 from workspace_operator.settings import NodeProvisioner, Settings
 from workspace_operator.snapshot import Snapshot
 from workspace_operator.status import Outcome, report, report_invalid, requeue_after_seconds
-from workspace_operator.template_trial import TemplateTrial
+from workspace_operator.template_trial import TemplateTrial, is_to_be_tried
 from workspace_operator.wake import Key, Newborns, owner_uid
 from workspace_operator.writer import Writer, finalizers
 
@@ -128,7 +128,7 @@ class Reconciler:
             snapshot = await self.observer.observe(
                 _identity(body), workspace.status, workspace, self._revision(workspace, outcome)
             )
-        if isinstance(outcome, Plan) and outcome.preset is None:
+        if isinstance(outcome, Plan) and is_to_be_tried(outcome):
             outcome = await self.trial.judge(workspace, outcome, snapshot.deployment)
         refusal = None
         record = workspace.status.rollout

@@ -65,6 +65,7 @@ def golden_manifests() -> dict[str, Manifest]:
         "deployment-mistral-7b": _deployment(plain, planned(plain), SETTINGS),
         "tuning-job": tuning_job(tuned, tuned.tuning, tuning_plan(tuned), MISTRAL_7B, SETTINGS),
         "deployment-weights-fetch": _weights("fetch"),
+        "deployment-weights-oci": _weights("oci:registry.example/weights/mistral:1"),
         "deployment-weights-pvc": _weights("pvc:models/mistral"),
         "deployment-byo-cpu": _deployment(rich, planned(rich, BYO, TINY), BYO),
     }

@@ -55,10 +55,11 @@ class MemoryCluster:
     async def apply(self, manifest: Manifest) -> Manifest:
         return self.put(manifest)
 
-    async def try_apply(self, manifest: Manifest) -> None:
+    async def try_apply(self, manifest: Manifest) -> Manifest:
         for container in manifest["spec"]["template"]["spec"].get("containers", []):
             if not (isinstance(container, dict) and "name" in container and "image" in container):
                 raise Invalid("PATCH", "spec.template.spec.containers[0]: Invalid value")
+        return manifest
 
     async def apply_status(self, manifest: Manifest) -> Manifest:
         held = self._held(manifest)

@@ -34,6 +34,12 @@ def template(weights: str) -> Manifest:
     [
         ("image", IN_THE_IMAGE),
         ("fetch", WeightsSource(kind=WeightsKind.FETCH)),
+        (
+            "oci:r.example:5000/w@sha256:" + "0" * 64,
+            WeightsSource(
+                kind=WeightsKind.VOLUME_IMAGE, reference="r.example:5000/w@sha256:" + "0" * 64
+            ),
+        ),
         ("pvc:models", WeightsSource(kind=WeightsKind.CLAIM, claim="models")),
         (CLAIM, WeightsSource(kind=WeightsKind.CLAIM, claim="models", folder="mistral/v0.1")),
     ],
@@ -61,6 +67,9 @@ def test_without_the_annotation_they_are_in_the_image() -> None:
         "Image",
         "hub",
         "fetch:now",
+        "oci:",
+        "oci:https://r.example/w",
+        "oci:r.example/w 1",
         "image\npvc:x",
     ],
 )
@@ -128,6 +137,15 @@ def test_fetched_weights_come_by_an_init_container_into_a_volume_with_a_limit() 
     assert fetcher["securityContext"]["readOnlyRootFilesystem"]
     (mount,) = (each for each in _mounts(spec) if each["name"] == "weights")
     assert mount["readOnly"]
+
+
+def test_an_image_of_weights_is_a_volume_that_the_node_pulls() -> None:
+    spec = template("oci:r.example/w:1")["spec"]
+    (volume,) = (each for each in spec["volumes"] if each["name"] == "weights")
+    assert volume["image"] == {"reference": "r.example/w:1", "pullPolicy": "IfNotPresent"}
+    (mount,) = (each for each in _mounts(spec) if each["name"] == "weights")
+    assert mount == {"name": "weights", "mountPath": "/models/weights", "readOnly": True}
+    assert planned(of("oci:r.example/w:1")).disk_gib == 65
 
 
 def test_the_disk_of_fetched_weights_is_asked_of_the_node_and_of_the_scheduler() -> None:

@@ -64,7 +64,7 @@ JUDGED: dict[str, Judged] = {
     "weights out of a volume": refused(
         "atelier.dev/weights",
         "pvc:models/../keys",
-        "use image, fetch, pvc:CLAIM",
+        "use image, fetch, oci:IMAGE",
         "pvc:models/mistral",
     ),
     "a repository that is no repository": Judged(

@@ -3,6 +3,7 @@ Read where the weights of a model come from: the annotation `atelier.dev/weights
 
     image                 in the preset's image, with the server (what holds without the annotation)
     pvc:CLAIM[/FOLDER]    on a PersistentVolumeClaim of the Workspace's namespace, or a folder of it
+    oci:IMAGE             in an OCI image of their own, which the node mounts as a volume
     fetch                 from the model hub, when the pod starts
 
 One line of text, so that KAITO's schema stays as it is and an admission policy can judge it by a
@@ -15,14 +16,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from workspace_operator.api.limits import IMAGE
+
 WEIGHTS_ANNOTATION = "atelier.dev/weights"
 
+_REFERENCE = IMAGE.removeprefix("^").removesuffix("$")
 _CLAIM = "[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
 # No part begins with a dot: none leads out of the volume.
 _FOLDER = "[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
-WEIGHTS_PATTERN = f"^(image|fetch|pvc:{_CLAIM}(/{_FOLDER})?)$"
+WEIGHTS_PATTERN = f"^(image|fetch|pvc:{_CLAIM}(/{_FOLDER})?|oci:{_REFERENCE})$"
 WEIGHTS_REMEDY = (
-    "use image, fetch, pvc:CLAIM or pvc:CLAIM/FOLDER, or remove it for those in the image"
+    "use image, fetch, oci:IMAGE, pvc:CLAIM or pvc:CLAIM/FOLDER, or remove it for those in the "
+    "preset's image"
 )
 
 
@@ -32,6 +37,7 @@ class WeightsKind(StrEnum):
     IMAGE = "image"
     CLAIM = "pvc"
     FETCH = "fetch"
+    VOLUME_IMAGE = "oci"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +49,13 @@ class WeightsSource:
         kind: What kind of place it is.
         claim: Name of the PersistentVolumeClaim, of that kind.
         folder: Where on it they lie; its root where empty.
+        reference: Name of the OCI image, of that kind.
     """
 
     kind: WeightsKind = WeightsKind.IMAGE
     claim: str = ""
     folder: str = ""
+    reference: str = ""
 
     @property
     def elsewhere(self) -> bool:
@@ -61,6 +69,8 @@ class WeightsSource:
             case WeightsKind.CLAIM:
                 place = f"{self.claim}/{self.folder}" if self.folder else self.claim
                 return f"{self.kind}:{place}"
+            case WeightsKind.VOLUME_IMAGE:
+                return f"{self.kind}:{self.reference}"
             case _:
                 return str(self.kind)
 
@@ -78,5 +88,7 @@ def weights_source(annotations: Mapping[str, str]) -> WeightsSource:
         case WeightsKind.CLAIM:
             claim, _, folder = place.partition("/")
             return WeightsSource(kind=WeightsKind.CLAIM, claim=claim, folder=folder)
+        case WeightsKind.VOLUME_IMAGE:
+            return WeightsSource(kind=WeightsKind.VOLUME_IMAGE, reference=place)
         case kind:
             return WeightsSource(kind=kind)

@@ -105,10 +105,10 @@ class ApiServer:
         kind = kind_of(manifest)
         return await self._write("PATCH", kind, path_of(manifest), manifest, query, APPLY)
 
-    async def try_apply(self, manifest: Manifest) -> None:
+    async def try_apply(self, manifest: Manifest) -> Manifest:
         """Ask whether `apply` would be accepted, by a dry run: no write, so nobody is asked."""
         query = {"fieldManager": FIELD_MANAGER, "force": "true", "dryRun": "All"}
-        await self._connection.read(
+        return await self._connection.read(
             Request(
                 method="PATCH",
                 path=path_of(manifest),

@@ -62,9 +62,9 @@ class Cluster(Protocol):
 
         """
 
-    async def try_apply(self, manifest: Manifest) -> None:
+    async def try_apply(self, manifest: Manifest) -> Manifest:
         """
-        Ask whether `apply` would be accepted, without storing anything.
+        Ask whether `apply` would be accepted, and what would be stored, without storing anything.
 
         Raises:
             Forbidden: A policy or a missing right refuses it.

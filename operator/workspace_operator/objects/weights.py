@@ -48,6 +48,12 @@ def weights_supply(workspace: Workspace, plan: Plan, preset: Preset, settings: S
                 volumes=({"name": VOLUME, "persistentVolumeClaim": claim},),
                 mounts=(_mount(plan.weights.folder),),
             )
+        case WeightsKind.VOLUME_IMAGE:
+            image = {
+                "reference": plan.weights.reference,
+                "pullPolicy": str(settings.image_pull_policy),
+            }
+            return Supply(volumes=({"name": VOLUME, "image": image},), mounts=(_mount(),))
         case WeightsKind.FETCH:
             limit = f"{fetched_gib(preset, plan.weights)}Gi"
             return Supply(

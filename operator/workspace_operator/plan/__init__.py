@@ -64,7 +64,7 @@ from workspace_operator.plan.template import (
     served_port,
 )
 from workspace_operator.plan.training import Training
-from workspace_operator.plan.weights import fetched_gib, weights_arguments
+from workspace_operator.plan.weights import node_disk_gib, weights_arguments
 from workspace_operator.settings import Cloud, NodeProvisioner, Settings
 
 __all__ = [
@@ -194,7 +194,7 @@ def plan(
         in_order=machines.in_order,
         least_gpu_mib=machines.least_gpu_mib,
         fit=fit,
-        disk_gib=preset.disk_gib + fetched_gib(preset, weights),
+        disk_gib=preset.disk_gib + node_disk_gib(preset, weights),
         image=image(workspace, preset, settings),
         server_arguments=(
             *server_arguments(preset, fit, drain, config),

@@ -20,6 +20,13 @@ def weights_arguments(weights: WeightsSource) -> tuple[str, ...]:
     return ("--require-lock",) if weights.elsewhere else ()
 
 
+def node_disk_gib(preset: Preset, weights: WeightsSource) -> int:
+    """Return the disk of a node for weights beside the image, which may have its own."""
+    if weights.kind is WeightsKind.VOLUME_IMAGE:
+        return math.ceil(preset.weight_bytes / GIB) + BESIDE_WEIGHTS_GIB
+    return fetched_gib(preset, weights)
+
+
 def fetched_gib(preset: Preset, weights: WeightsSource) -> int:
     """
     Return the disk that a pod may fill with weights.

@@ -45,6 +45,9 @@ ADVICE: dict[str, str] = {
     "kubelet saw. Look at the probe in `inference.template` and at `kubectl logs POD`.",
     "PodPreempted": "A pod of higher priority was given the GPU, or the node is being emptied. "
     "Free a GPU; the pod starts by itself then.",
+    "ImageVolumeNotOffered": "Image volumes need Kubernetes 1.35, or an older one with the feature "
+    "gate ImageVolume, and a container runtime that mounts them. Take `fetch` or a claim instead "
+    "([weights.md](weights.md)). Nothing has been bought.",
     "FetchingWeights": "Nothing: `status.download` and the column Progress have bytes, speed and "
     "time left. Where the operator may not ask pods (`probe: readiness`) only `kubectl logs POD "
     "--container fetch-weights` has them.",
