@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.server import LOADS, QUICK, QUICK_LOADS, WORKLOADS, arguments_of
+from benchmarks.server_faults import GATES as FAULT_GATES
 from benchmarks.serving.client import BadAnswer, read_answer
 from benchmarks.serving.figures import percentile, short, spread, table
 from benchmarks.serving.gates import GATES, Gate, judge, read_gates
@@ -212,3 +213,18 @@ def test_a_stream_is_read_to_its_usage() -> None:
 def test_a_stream_that_breaks_off_is_an_error(line: bytes, words: str) -> None:
     with pytest.raises(BadAnswer, match=words):
         read_answer([(0.1, line)])
+
+
+def test_every_goal_of_the_faults_finds_its_figure() -> None:
+    report: dict[str, Any] = {
+        "slow_sockets": {"growth": 1.2},
+        "leavers": {"cancel_to_free_seconds_most": 0.1, "left_behind": 0.0},
+        "broken_engines": {
+            "dead_thread_to_exit_seconds": 1.0,
+            "stalled_to_not_ready_seconds": 30.5,
+            "stalled_to_exit_seconds": 63.0,
+        },
+        "rolling_update": {"failed": 1},
+    }
+    verdicts = judge(read_gates(FAULT_GATES), report)
+    assert [verdict.met for verdict in verdicts] == [True, True, True, True, True, False, False]
