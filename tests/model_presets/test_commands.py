@@ -72,6 +72,24 @@ def test_a_lock_from_the_hub_holds_a_later_download(
     assert "hf_canary" not in spoken.out + spoken.err
 
 
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_a_refusal_of_the_hub_says_nothing_of_the_token(
+    status: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("model_presets.hub.FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _seconds: None)
+    monkeypatch.setenv("HF_TOKEN", "hf_canary")
+    with serving(Hub(repo=PRESET.repo, revision=PRESET.revision, files={}, status=status)) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        assert main(["download", PRESET.name, str(tmp_path / "weights")]) == 1
+    spoken = capsys.readouterr()
+    assert spoken.err, "it says why"
+    assert "hf_canary" not in spoken.out + spoken.err
+
+
 def test_a_preset_with_a_seed_is_made_and_not_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
