@@ -34,6 +34,8 @@ STREAM_SECONDS = 0.7
 ALIVE = 8
 SETTLE_SECONDS = 2.0
 FIRST_FAILURE = 400
+# An answer that is not there by then never comes: its operator died over the question.
+ANSWER_SECONDS = 35.0
 
 
 @dataclass(slots=True)
@@ -56,6 +58,18 @@ class Replica:
                 self.operator.start()
             await asyncio.sleep(0.2)
 
+    def asks_for_the_lease_since(self) -> float:
+        """Return when it asked for the Lease, if the answer is still out; else infinity."""
+        oldest = time.monotonic() - ANSWER_SECONDS
+        return next(
+            (
+                each.at
+                for each in self.proxy.log[self.read :]
+                if each.status == 0 and each.at > oldest and _asks_for_the_lease(each)
+            ),
+            float("inf"),
+        )
+
     def new_exchanges(self, before: float) -> Iterator[Exchange]:
         """Return what came since the last call and before a moment."""
         log = self.proxy.log
@@ -76,7 +90,12 @@ class Watchman:
     intruders: list[str] = field(default_factory=list)
 
     def look(self, *, before: float) -> None:
-        """Judge everything that arrived before a moment, in the order of arrival."""
+        """
+        Judge everything that arrived before a moment, in the order of arrival.
+
+        Who holds the Lease is unknown while the API server takes its time over a claim to it.
+        """
+        before = min(before, *(each.asks_for_the_lease_since() for each in self.replicas))
         arrived = sorted(
             (
                 (each.at, replica.name, each)
@@ -92,7 +111,7 @@ class Watchman:
                     self.intruders.append(
                         f"{name} while {self.holder or 'nobody'}: {exchange.asked}"
                     )
-            elif exchange.asked.verb in {"POST", "PUT"} and 0 < exchange.status < FIRST_FAILURE:
+            elif _asks_for_the_lease(exchange) and 0 < exchange.status < FIRST_FAILURE:
                 self._lease(at, str(exchange.asked.body["spec"].get("holderIdentity") or ""))
 
     def _lease(self, at: float, identity: str) -> None:
@@ -100,6 +119,11 @@ class Watchman:
         if name != self.holder:
             self.take_overs += 1
             self.holder, self.since = name, at
+
+
+def _asks_for_the_lease(exchange: Exchange) -> bool:
+    """Tell a claim to the Lease; all that is no write of a reconcile and no read is one."""
+    return exchange.asked.verb in {"POST", "PUT"} and not exchange.asked.is_write
 
 
 async def freezes(plane: ControlPlane, number: int) -> dict[str, Any]:
