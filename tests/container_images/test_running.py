@@ -6,6 +6,7 @@ What a kubelet makes of the images is tried on the real node.
 
 import json
 import os
+import re
 import socket
 import subprocess
 import tarfile
@@ -22,7 +23,9 @@ from model_presets.catalog import load_catalog
 from model_presets.lock import read_lock, verify
 from model_presets.tiny import read_lessons
 
+from requirements.bytecode import FLAGS, TIMED
 from tests.images import build_images
+from tests.images.recipes import VERSION
 from tests.images.unpacked import Unpacked, read, unpacked
 
 pytestmark = [
@@ -90,6 +93,32 @@ def test_the_server_starts_on_a_read_only_root_and_answers(tiny: Unpacked) -> No
         }
         answer = ask(f"{url}/v1/chat/completions", question)
     assert answer["choices"][0]["message"]["content"].strip() == lesson.answer
+
+
+@pytest.mark.parametrize("name", ["operator", "tiny", "trainer"])
+def test_the_bill_of_materials_in_an_image_is_what_is_installed(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    image: Unpacked = request.getfixturevalue(name)
+    bill = json.loads((image.root / "opt/requirements/installed.cdx.json").read_text())
+    listed = {(each["name"], each["version"]) for each in bill["components"]}
+    words = "import json; from importlib.metadata import distributions as all_of; "
+    words += "print(json.dumps([(each.name, each.version) for each in all_of()]))"
+    installed = json.loads(image.run("python", "-c", words).stdout)
+    found = {(re.sub("[-_.]+", "-", each).lower(), version) for each, version in installed}
+    assert found - {("atelier", VERSION)} == listed
+
+
+@pytest.mark.parametrize("name", ["operator", "tiny", "trainer"])
+def test_bytecode_knows_no_time(name: str, request: pytest.FixtureRequest) -> None:
+    image: Unpacked = request.getfixturevalue(name)
+    compiled = [
+        path
+        for folder in ("opt/venv", "app")
+        for path in (image.root / folder).rglob("__pycache__/*.pyc")
+    ]
+    assert len(compiled) > 100
+    assert [path for path in compiled if path.read_bytes()[FLAGS] == TIMED] == []
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora"])

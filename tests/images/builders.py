@@ -22,6 +22,9 @@ from tests.images.recipes import ROOT, VERSION, Recipe
 
 ENGINE_TIMEOUT_SECONDS = 5.0
 PULL_TIMEOUT_SECONDS = 120.0
+# The time that all files of a layer get, and the image itself: so that a second build of the same
+# gives the same digests. 1980: the first year that a zip archive can hold.
+BUILT_AT_SECONDS = 315_532_800
 # Folders that every Debian base has and no image needs: a mount there leaves nothing behind.
 CERTIFICATES_AT = "/mnt"
 UV_CACHE_AT = "/srv"
@@ -75,10 +78,17 @@ class Buildah:
         self._buildah += ["--runroot", str(folder / "run")]
         self._buildah += ["--storage-driver", self._working_driver()]
         self._base: str | None = None
-        self.identity = f"buildah-{STAND_IN}"
+        self.identity = f"buildah-{STAND_IN}-{BUILT_AT_SECONDS}"
 
-    def build(self, recipe: Recipe, log: Path) -> None:
-        """Build with `buildah bud`, on the base that can be had."""
+    def build(self, recipe: Recipe, log: Path, *, afresh: bool = False) -> None:
+        """
+        Build with `buildah bud`, on the base that can be had.
+
+        Args:
+            recipe: What to build.
+            log: Where the builder's words go.
+            afresh: Take no layer from an earlier build.
+        """
         self._base = self._base or self._find_base(recipe.base_image)
         more = index_arguments() | {"BASE_IMAGE": self._base, "UV_CACHE_DIR": UV_CACHE_AT}
         mounts = ["--volume", f"{uv_cache()}:{UV_CACHE_AT}"]
@@ -88,6 +98,7 @@ class Buildah:
             more |= {"SSL_CERT_FILE": inside, "PIP_CERT": inside}
             mounts += ["--volume", f"{certificates.parent}:{CERTIFICATES_AT}:ro"]
         fixed = ["bud", "--layers", "--isolation", "chroot", "--file", recipe.dockerfile]
+        fixed += ["--timestamp", str(BUILT_AT_SECONDS), *(["--no-cache"] if afresh else [])]
         command = [*self._buildah, *fixed, "--tag", recipe.reference, *target_of(recipe), *mounts]
         run_logged([*command, *build_arguments(recipe, more), str(ROOT)], log, recipe.name)
 

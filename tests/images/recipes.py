@@ -79,8 +79,10 @@ class Recipe:
 # Of the stages that serving and training share.
 _MODEL_INPUTS = (
     "presets/model_presets",
+    "requirements/bytecode.py",
     "requirements/cpu_torch.py",
     "requirements/inference.lock",
+    "requirements/sbom.py",
     "requirements/uv.lock",
 )
 _TINY = {"PRESET": "tiny-mistral", "TORCH_BUILD": "cpu"}
@@ -94,7 +96,9 @@ RECIPES: dict[str, Recipe] = {
             inputs=(
                 "operator/workspace_operator",
                 "presets/model_presets",
+                "requirements/bytecode.py",
                 "requirements/operator.lock",
+                "requirements/sbom.py",
                 "requirements/uv.lock",
             ),
         ),

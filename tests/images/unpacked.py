@@ -6,14 +6,17 @@ own, as the image's user and on a read-only root, which is how a restricted pod 
 """
 
 import json
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import IO, Any
 
+WHITED_OUT = ".wh."
+OPAQUE = ".wh..wh..opq"
 ENTER = """
 set -e
 mount --bind "$1" "$1"
@@ -40,6 +43,8 @@ class Unpacked:
             for layer in manifest["Layers"]:
                 content = tar.extractfile(layer)
                 assert content is not None
+                remove_whited_out(content, root)
+                content.seek(0)
                 command = ["tar", "-x", "-C", str(root), "--exclude=.wh.*", "-f", "-"]
                 with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
                     assert process.stdin is not None
@@ -57,6 +62,26 @@ class Unpacked:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a program of the image to its end."""
         return subprocess.run(self.command(*words), capture_output=True, text=True, check=False)
+
+
+def remove_whited_out(layer: IO[bytes], root: Path) -> None:
+    """
+    Remove what a layer takes away from those below it.
+
+    Source: the OCI image specification, layer.md, Whiteouts.
+    """
+    with tarfile.open(fileobj=layer) as archive:
+        marks = [PurePosixPath(name) for name in archive.getnames() if "/.wh." in f"/{name}"]
+    for mark in marks:
+        folder = root / mark.parent
+        gone = [folder / mark.name.removeprefix(WHITED_OUT)]
+        if mark.name == OPAQUE:
+            gone = list(folder.iterdir()) if folder.is_dir() else []
+        for path in gone:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 @contextmanager
