@@ -12,11 +12,12 @@ import torch
 
 from model_server.batch import Batch, BatchItem
 from model_server.checkpoint import BadCheckpoint
+from model_server.forward import Path, choose_path
 from model_server.history import History
-from model_server.kv import blocks_for, most_blocks
+from model_server.kv import blocks_for, first_needed, most_blocks
 from model_server.model import LoadedModel
 from model_server.request import SamplingParameters
-from model_server.runner import CacheSize, NativeRunner
+from model_server.runner import CacheSize, NativeRunner, check_context
 from model_server.settings import FAST_PATHS, FastPaths
 
 BLOCK_SIZE = 64
@@ -44,6 +45,8 @@ def open_native_runner(
         InvalidRequest: If max_model_len passes the model's context.
         BadCheckpoint: If not even one sequence fits beside the weights.
     """
+    check_context(model, max_model_len)
+    path = choose_path(model, fast_paths)
     longest = most_blocks(
         max_model_len,
         step_tokens=max_batch_tokens,
@@ -55,7 +58,7 @@ def open_native_runner(
     if model.device.type == "cpu":
         count = max(longest, min(useful, CPU_CACHE_BYTES // block_bytes))
     else:
-        count = min(useful, _room(model, max_batch_tokens, fast_paths))
+        count = min(useful, _room(model, max_model_len, max_batch_tokens, path))
         if count < longest:
             raise BadCheckpoint(
                 f"the GPU has room for {max(0, count * BLOCK_SIZE):,} tokens beside the weights, "
@@ -63,7 +66,9 @@ def open_native_runner(
                 "--max-model-len or take a larger GPU"
             )
     size = CacheSize(block_size=BLOCK_SIZE, block_count=count)
-    return NativeRunner(model, size, max_model_len=max_model_len, fast_paths=fast_paths)
+    return NativeRunner(
+        model, size, max_model_len=max_model_len, path=path, graph_rows=max_sequences
+    )
 
 
 def step_tokens(model: LoadedModel, max_sequences: int) -> int:
@@ -72,37 +77,55 @@ def step_tokens(model: LoadedModel, max_sequences: int) -> int:
     return max(usual, 2 * max_sequences)
 
 
-def _room(model: LoadedModel, max_batch_tokens: int, fast_paths: FastPaths) -> int:
+def _room(model: LoadedModel, longest: int, max_batch_tokens: int, path: Path) -> int:
     """Count the blocks that fit beside weights and the largest step, on the fullest GPU."""
-    tokens = min(max_batch_tokens, model.context_length)
-    size = CacheSize(block_size=BLOCK_SIZE, block_count=blocks_for(tokens, BLOCK_SIZE))
     devices = Counter(model.layer_devices)
-    trial = NativeRunner(model, size, max_model_len=tokens, fast_paths=fast_paths)
+    size = CacheSize(block_size=BLOCK_SIZE, block_count=1)
+    trial = NativeRunner(model, size, max_model_len=longest, path=path)
     before = {device: torch.cuda.memory_allocated(device) for device in devices}
     for device in devices:
         torch.cuda.reset_peak_memory_stats(device)
-    trial.step(_largest_step(tokens, size))
+    trial.step(largest_step(longest, max_batch_tokens, model.sliding_window))
     peak = {device: torch.cuda.max_memory_allocated(device) for device in devices}
     del trial
     torch.cuda.empty_cache()
     block_bytes = BLOCK_SIZE * model.kv_bytes_per_token
     rooms = []
     for device, layers in devices.items():
-        free, _ = torch.cuda.mem_get_info(device)
-        left = int(free) - (peak[device] - before[device]) - GPU_SLACK_BYTES
+        free, total = torch.cuda.mem_get_info(device)
+        left = free_bytes(
+            int(free),
+            int(total * torch.cuda.get_per_process_memory_fraction(device)),
+            torch.cuda.memory_reserved(device),
+        )
+        left -= peak[device] - before[device] + GPU_SLACK_BYTES
         rooms.append(left * len(model.layer_devices) // (block_bytes * layers))
     return min(rooms)
 
 
-def _largest_step(count: int, size: CacheSize) -> Batch:
+def free_bytes(free: int, allowed: int, reserved: int) -> int:
+    """Say what a process may still take: what the card has, and what it was told to stay within."""
+    return min(free, allowed - reserved)
+
+
+def largest_step(longest: int, max_batch_tokens: int, window: int | None) -> Batch:
+    """
+    Make the step that needs the most memory: the last chunk of the longest sequence.
+
+    All its blocks are block 0, so that it can be tried before there is a cache. What it computes
+    means nothing.
+    """
+    count = min(max_batch_tokens, longest)
+    start = longest - count
+    first_block = first_needed(start, window) // BLOCK_SIZE
     item = BatchItem(
         request_id="trial",
-        start=0,
+        start=start,
         token_ids=(0,) * count,
-        first_block=0,
-        block_ids=tuple(range(size.block_count)),
+        first_block=first_block,
+        block_ids=(0,) * (blocks_for(longest, BLOCK_SIZE) - first_block),
         samples=True,
         sampling=SamplingParameters(max_tokens=1, temperature=0),
-        history=History((0,) * count),
+        history=History((0,) * longest),
     )
     return Batch(items=(item,))

@@ -107,7 +107,7 @@ class FusedDecoder:
         ]
 
     def __call__(
-        self, tokens: Tensor, positions: Tensor, step: StepContext, keep: Tensor
+        self, tokens: Tensor, positions: Tensor, step: StepContext, keep: Tensor | None
     ) -> Tensor:
         """
         Compute a step.
@@ -116,7 +116,7 @@ class FusedDecoder:
             tokens: (T,).
             positions: (T,).
             step: Where keys and values are written and read.
-            keep: (K,) the tokens whose logits are wanted.
+            keep: (K,) the tokens whose logits are wanted; None for all.
 
         Returns:
             (K, V).
@@ -139,7 +139,7 @@ class FusedDecoder:
             gated = do.silu_mul(layer.gate_up.of(normed, self._adapters))
             hidden = layer.down(gated[None])[0]
             residual, normed = do.add_rms_norm(residual, hidden, next_norm, eps)
-        logits: Tensor = self._head(normed[keep])
+        logits: Tensor = self._head(normed if keep is None else normed[keep])
         return logits
 
 

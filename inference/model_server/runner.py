@@ -9,6 +9,7 @@ only what it computes on the way.
 The same code runs on a CPU and on CUDA.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,14 +19,18 @@ from torch import Tensor
 from model_server.adjust import Draw
 from model_server.attention import Gathered, LayerCache
 from model_server.batch import Batch, BatchItem, Drawn, Failed
+from model_server.decode_graphs import DecodeGraphs, GraphDiffers
 from model_server.device_faults import device_faults
-from model_server.forward import make_forward
+from model_server.forward import Path, choose_path
+from model_server.kv import blocks_for
 from model_server.lora import segments_of
 from model_server.model import LoadedModel
 from model_server.request import require
 from model_server.sampling import sample
-from model_server.settings import FAST_PATHS, FastPaths
+from model_server.settings import FAST_PATHS
 from model_server.step_inputs import Cells, step_inputs
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,27 +50,36 @@ class NativeRunner:
         cache: CacheSize,
         *,
         max_model_len: int,
-        fast_paths: FastPaths = FAST_PATHS,
+        path: Path | None = None,
+        graph_rows: int = 0,
     ) -> None:
         """
-        Allocate the cache and take the model over.
+        Allocate the cache, take the model over and record its graphs.
+
+        Args:
+            model: What computes.
+            cache: How its cache is cut.
+            max_model_len: Longest prompt and answer together, in tokens.
+            path: How it computes; None for the best that works.
+            graph_rows: Sequences that may decode together in a graph, where the path has graphs.
 
         Raises:
             InvalidRequest: If max_model_len passes the model's context.
         """
-        fits = 1 <= max_model_len <= model.context_length
-        limit = f"must be 1 to {model.context_length}, the model's context"
-        require("max_model_len", max_model_len, fits, limit)
+        check_context(model, max_model_len)
         self._model = model
         self._cache = cache
         self._max_model_len = max_model_len
-        self._forward = make_forward(model, fast_paths)
+        self._path = path or choose_path(model, FAST_PATHS)
+        has_graphs = self._path.make_graph is not None and graph_rows > 0
         self._cells = Cells(
-            layers=_allocate(model, cache),
+            # One block more than anybody is told of: for the rows of a graph that nobody uses.
+            layers=_allocate(model, cache, cache.block_count + has_graphs),
             block_size=cache.block_size,
             window=model.sliding_window,
-            masked=True,
+            masked=self._path.masked,
         )
+        self._graphs = self._record(graph_rows) if has_graphs else None
 
     @property
     def vocabulary_size(self) -> int:
@@ -128,8 +142,34 @@ class NativeRunner:
         return [drawn[item.request_id] for item in batch.sampled]
 
     def _logits(self, items: Sequence[BatchItem]) -> Tensor:
+        adapted = self._model.adapters is not None and self._model.adapters.are_chosen
+        if self._graphs is not None and not adapted and self._graphs.fits(items):
+            logits = self._graphs.run(items)
+            sampled = [row for row, item in enumerate(items) if item.samples]
+            return logits if len(sampled) == len(items) else logits[sampled]
         inputs = step_inputs(items, self._cells, self._model.device, self._model.output_device)
-        return self._forward(inputs.tokens, inputs.positions, inputs.context, inputs.keep)
+        return self._path.forward(inputs.tokens, inputs.positions, inputs.context, inputs.keep)
+
+    def _record(self, rows: int) -> DecodeGraphs | None:
+        make_graph = self._path.make_graph
+        if make_graph is None:
+            return None
+        graphs = DecodeGraphs(
+            self._path.forward,
+            self._cells,
+            most_rows=rows,
+            most_blocks=blocks_for(self._max_model_len, self.block_size),
+            spare_block=self.block_count,
+            device=self._model.device,
+        )
+        try:
+            with torch.inference_mode():
+                graphs.capture(make_graph)
+        except (GraphDiffers, RuntimeError) as error:
+            # RuntimeError is what torch makes of whatever the driver said.
+            logger.warning("graphs_are_off", extra={"error": str(error).partition("\n")[0]})
+            return None
+        return graphs
 
 
 def _place(item: BatchItem) -> tuple[bool, str, int]:
@@ -137,9 +177,21 @@ def _place(item: BatchItem) -> tuple[bool, str, int]:
     return len(item.token_ids) > 1, item.adapter, len(item.block_ids)
 
 
-def _allocate(model: LoadedModel, cache: CacheSize) -> list[LayerCache]:
+def check_context(model: LoadedModel, max_model_len: int) -> None:
+    """
+    Refuse a length that the model does not have.
+
+    Raises:
+        InvalidRequest: If it passes the model's context.
+    """
+    fits = 1 <= max_model_len <= model.context_length
+    limit = f"must be 1 to {model.context_length}, the model's context"
+    require("max_model_len", max_model_len, fits, limit)
+
+
+def _allocate(model: LoadedModel, cache: CacheSize, block_count: int) -> list[LayerCache]:
     """Make the cache of each layer where its weights are."""
-    shape = (cache.block_count, cache.block_size, *model.kv_shape)
+    shape = (block_count, cache.block_size, *model.kv_shape)
     gathered = Gathered()
     return [
         LayerCache.make(shape, dtype=model.dtype, device=device, gathered=gathered)

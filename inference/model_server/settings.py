@@ -25,9 +25,11 @@ class FastPaths(StrEnum):
 
     OFF = "off"
     FUSED = "fused"
+    KERNELS = "kernels"
+    GRAPHS = "graphs"
 
 
-FAST_PATHS = FastPaths.FUSED
+FAST_PATHS = FastPaths.GRAPHS
 
 
 class BadStart(Exception):

@@ -1,12 +1,16 @@
 import pytest
+from model_server.batch import Drawn
 from model_server.cache_size import (
     BLOCK_SIZE,
     CPU_CACHE_BYTES,
     CPU_STEP_TOKENS,
+    free_bytes,
+    largest_step,
     open_native_runner,
     step_tokens,
 )
 from model_server.request import InvalidRequest
+from model_server.runner import CacheSize, NativeRunner
 
 from tests.model_server.tiny_models import mistral
 
@@ -42,3 +46,30 @@ def test_a_context_that_the_model_lacks_is_refused() -> None:
 )
 def test_a_step_always_leaves_room_for_prompts(sequences: int, tokens: int) -> None:
     assert step_tokens(mistral(), sequences) == tokens
+
+
+@pytest.mark.parametrize(
+    ("longest", "budget", "window", "start", "first_block", "blocks"),
+    [(1000, 64, None, 936, 0, 16), (1000, 64, 100, 936, 13, 3), (40, 64, 100, 0, 0, 1)],
+)
+def test_the_step_that_is_tried_ends_the_longest_sequence(
+    longest: int, budget: int, window: int | None, start: int, first_block: int, blocks: int
+) -> None:
+    """A chunk at the start of a prompt would need a fraction of the memory."""
+    (item,) = largest_step(longest, budget, window).items
+    assert (item.start, item.end) == (start, longest)
+    assert (item.first_block, len(item.block_ids)) == (first_block, blocks)
+    assert (item.first_block + len(item.block_ids)) * BLOCK_SIZE >= longest
+
+
+@pytest.mark.parametrize("window", [None, 100])
+def test_it_can_be_computed_with_a_single_block(window: int | None) -> None:
+    size = CacheSize(block_size=BLOCK_SIZE, block_count=1)
+    runner = NativeRunner(mistral(sliding_window=window), size, max_model_len=600)
+    (outcome,) = runner.step(largest_step(600, 64, window))
+    assert isinstance(outcome, Drawn)
+
+
+def test_what_a_process_may_take_is_bounded_by_card_and_by_share() -> None:
+    assert free_bytes(free=100, allowed=16, reserved=14) == 2
+    assert free_bytes(free=1, allowed=16, reserved=14) == 1

@@ -29,7 +29,8 @@ async def start():
 asyncio.run(start())
 """
 SPARED = """
-spared = {"sympy", "torch._dynamo", "torch._inductor", "torch.distributed.tensor", "pandas"}
+spared = {"sympy", "torch._dynamo", "torch._inductor", "torch.distributed.tensor"}
+spared |= {"pandas", "triton"}
 assert not spared & set(sys.modules), spared & set(sys.modules)
 """
 STILL_THERE = """

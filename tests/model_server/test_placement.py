@@ -11,6 +11,7 @@ import pytest
 import torch
 from accelerate import dispatch_model  # type: ignore[import-untyped] # ships no types
 from model_server.attention import IMPLEMENTATION, LayerCache
+from model_server.forward import choose_path
 from model_server.placement import Mover, join, off_gpu, output_device
 from model_server.runner import CacheSize, NativeRunner
 from model_server.settings import FastPaths
@@ -25,7 +26,7 @@ from tests.model_server.tiny_models import Driver, generate, mistral, mixtral, p
 def test_what_crosses_the_border_is_moved_whole(make: Any) -> None:  # noqa: ANN401 - one of two
     model = make()
     size = CacheSize(block_size=8, block_count=20)
-    runner = NativeRunner(model, size, max_model_len=100, fast_paths=FastPaths.OFF)
+    runner = NativeRunner(model, size, max_model_len=100, path=choose_path(model, FastPaths.OFF))
     base: Any = model.module.base_model
     for part in (*base.layers[2:], base.norm, cast("nn.Module", model.module.lm_head)):
         part.to("meta")
@@ -64,7 +65,7 @@ def test_accelerates_hooks_are_taken_off_and_the_answer_stays() -> None:
     join(dispatched)
     assert not any(hasattr(part, "_hf_hook") for part in dispatched.modules())
     assert not any(part._forward_pre_hooks for part in dispatched.modules())  # one device: none
-    runner = NativeRunner(model, size, max_model_len=100, fast_paths=FastPaths.OFF)
+    runner = NativeRunner(model, size, max_model_len=100, path=choose_path(model, FastPaths.OFF))
     assert dispatched.config._attn_implementation == IMPLEMENTATION
     assert Driver(runner).run([request("a", PROMPT, 20)])["a"] == expected
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from model_server.batch import Batch, Runner
+from model_server.forward import choose_path
 from model_server.model import LoadedModel
 from model_server.request import Request, SamplingParameters, TokenOutput
 from model_server.runner import CacheSize, NativeRunner
@@ -146,4 +147,5 @@ def native(
     fast_paths: FastPaths = FAST_PATHS,
 ) -> NativeRunner:
     cache = CacheSize(block_size=block_size, block_count=block_count)
-    return NativeRunner(model, cache, max_model_len=max_model_len, fast_paths=fast_paths)
+    path = choose_path(model, fast_paths)
+    return NativeRunner(model, cache, max_model_len=max_model_len, path=path)

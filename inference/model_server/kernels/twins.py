@@ -63,7 +63,7 @@ def rotate_and_store(
     return turned[:, :-heads_kv]
 
 
-def attend_tokens(  # noqa: PLR0913 - a cache, a table and what to read of it
+def attend_tokens(
     query: Tensor,
     keys: Tensor,
     values: Tensor,
@@ -102,7 +102,7 @@ def attend_tokens(  # noqa: PLR0913 - a cache, a table and what to read of it
     return torch.cat(rows)
 
 
-def attend_chunk(  # noqa: PLR0913 - the same, for neighbours
+def attend_chunk(
     query: Tensor,
     keys: Tensor,
     values: Tensor,
