@@ -132,7 +132,7 @@ class NativeRunner:
         if self._model.adapters:
             runs = [(item.adapter, len(item.token_ids)) for item in items]
             self._model.adapters.choose(segments_of(runs))
-        logits = self._logits(items)  # (sampled, V)
+        logits = self.logits(items)  # (sampled, V)
         sampled = [item for item in items if item.samples]
         draws = [Draw(sampling=item.sampling, history=item.history) for item in sampled]
         drawn = {
@@ -141,7 +141,13 @@ class NativeRunner:
         }
         return [drawn[item.request_id] for item in batch.sampled]
 
-    def _logits(self, items: Sequence[BatchItem]) -> Tensor:
+    @property
+    def has_graphs(self) -> bool:
+        """Whether steps that only decode are replayed."""
+        return self._graphs is not None
+
+    def logits(self, items: Sequence[BatchItem]) -> Tensor:
+        """Compute the logits of the items that sample, (K, V); those that decode come first."""
         adapted = self._model.adapters is not None and self._model.adapters.are_chosen
         if self._graphs is not None and not adapted and self._graphs.fits(items):
             logits = self._graphs.run(items)
