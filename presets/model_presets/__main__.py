@@ -3,7 +3,7 @@ Offer the catalog and the weights to a shell and to the image build.
 
 The one place of this package that reads the environment: HF_ENDPOINT, HF_TOKEN and HF_TOKEN_PATH
 (a file with the token, such as a mounted Secret), as huggingface_hub names them. Exit codes: 0; 1
-with one sentence on stderr; 2 for a wrong call; those of `fetch-weights` stand in `ends`.
+with one sentence on stderr; 2 for a wrong call; 130 for Ctrl-C; `fetch-weights` has those of `ends`
 """
 
 import argparse
@@ -28,6 +28,7 @@ from model_presets.lock import (
     make_lock,
     read_lock,
     read_lock_file,
+    require_folder,
     verify,
     write_lock,
 )
@@ -183,7 +184,7 @@ def run_fetch_weights(parsed: argparse.Namespace, catalog: Catalog) -> None:
         fetch_weights(
             catalog.get(parsed.preset),
             parsed.directory,
-            endpoint=os.environ.get("HF_ENDPOINT"),  # noqa: TID251 - this is a __main__
+            endpoint=hub_endpoint(),
             token=hub_token(),
             progress=progress,
             report=say,
@@ -229,18 +230,28 @@ def fetch(preset: Preset, directory: Path, source: Path | None, expected: Path |
         download(
             preset,
             directory,
-            endpoint=os.environ.get("HF_ENDPOINT"),  # noqa: TID251 - this is a __main__
+            endpoint=hub_endpoint(),
             token=hub_token(),
             expected=read_lock_file(expected) if expected else None,
             report=say,
         )
 
 
+def hub_endpoint() -> str | None:
+    """Return the hub's address: HF_ENDPOINT, or none for the public one."""
+    url = os.environ.get("HF_ENDPOINT")  # noqa: TID251 - this is a __main__
+    if url and not url.startswith(("http://", "https://")):
+        raise DownloadFailed(f"HF_ENDPOINT is {url!r}; write https:// and the hub's name")
+    return url
+
+
 def hub_token() -> str | None:
     """Return who comes: HF_TOKEN, or what the file named by HF_TOKEN_PATH holds."""
-    path = os.environ.get("HF_TOKEN_PATH")  # noqa: TID251 - this is a __main__
-    if path:
-        return Path(path).read_text(encoding="utf-8").strip()
+    if path := os.environ.get("HF_TOKEN_PATH"):  # noqa: TID251 - this is a __main__
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise DownloadFailed(f"HF_TOKEN_PATH names a file with the token: {error}") from error
     return os.environ.get("HF_TOKEN")  # noqa: TID251 - the same
 
 
@@ -250,7 +261,7 @@ def ask_for_lock(preset: Preset, path: Path) -> None:
         raise DownloadFailed(f"{preset.name}: made from a seed; no hub knows it")
     known = lock_from_hub(
         preset,
-        endpoint=os.environ.get("HF_ENDPOINT"),  # noqa: TID251 - this is a __main__
+        endpoint=hub_endpoint(),
         token=hub_token(),
         report=say,
     )
@@ -261,6 +272,7 @@ def ask_for_lock(preset: Preset, path: Path) -> None:
 
 def lock(preset: Preset, directory: Path) -> None:
     """Convert what is pickled, then write the lock."""
+    require_folder(directory)
     converted = convert(directory)
     for file in converted:
         say(f"converted {file.path}, {file.size} bytes")
@@ -281,4 +293,8 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("model_presets: stopped; the same command goes on", file=sys.stderr)  # noqa: T201 - the same
+        os._exit(130)  # Python itself would wait for the threads that wait for the hub

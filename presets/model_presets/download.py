@@ -143,14 +143,20 @@ def copy_folder(preset: Preset, source: Path, directory: Path) -> None:
 
 def _fetch_all(fetches: Iterable[partial[None]], meter: Meter) -> None:
     """Run several at once; the first failure stops those that run and those that wait."""
-    with ThreadPoolExecutor(PARALLEL_FILES, thread_name_prefix="download") as pool:
-        running = [pool.submit(each) for each in fetches]
+    pool = ThreadPoolExecutor(PARALLEL_FILES, thread_name_prefix="download")
+    running = [pool.submit(each) for each in fetches]
+    try:
         wait(running, return_when=FIRST_EXCEPTION)
-        failed = next((each for each in running if each.done() and each.exception()), None)
-        if failed is not None:
-            meter.stop()
-            pool.shutdown(wait=True, cancel_futures=True)
-            failed.result()
+    except KeyboardInterrupt:  # who stops it does not wait for the gigabytes under way
+        meter.stop()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    failed = next((each for each in running if each.done() and each.exception()), None)
+    if failed is not None:
+        meter.stop()
+    pool.shutdown(wait=True, cancel_futures=True)
+    if failed is not None:
+        failed.result()
 
 
 def _only_expected(files: list[RemoteFile], expected: Lock, preset: Preset) -> list[RemoteFile]:

@@ -95,7 +95,7 @@ def make_lock(directory: Path, preset: Preset, converted_from: tuple[LockedFile,
     Describe a folder of weights as it is now.
 
     Raises:
-        WrongWeights: when it holds a file that no server should meet.
+        WrongWeights: when it holds a file that no server should meet, or is not there.
     """
     paths = _safe_files(directory)
     if not any(path.suffix == ".safetensors" for path in paths):
@@ -106,6 +106,17 @@ def make_lock(directory: Path, preset: Preset, converted_from: tuple[LockedFile,
         files=tuple(hash_files(directory, paths)),
         converted_from=converted_from,
     )
+
+
+def require_folder(directory: Path) -> None:
+    """
+    See that there is a folder.
+
+    Raises:
+        WrongWeights: when there is none.
+    """
+    if not directory.is_dir():
+        raise WrongWeights(directory, "not a folder; give the one that holds the weights")
 
 
 def write_lock(directory: Path, lock: Lock) -> Path:
@@ -122,6 +133,7 @@ def read_lock(directory: Path) -> Lock:
     Raises:
         WrongWeights: when there is none, or it is none of ours.
     """
+    require_folder(directory)
     return read_lock_file(directory / LOCK_NAME)
 
 

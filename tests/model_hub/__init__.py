@@ -40,6 +40,9 @@ class Hub:
     tokens: set[str | None] = field(default_factory=set)  # that requests came with
     asked: Counter[str] = field(default_factory=Counter)
     ranges: list[str] = field(default_factory=list)
+    held: set[str] = field(default_factory=set)  # paths whose content comes when `released` is set
+    holding: Event = field(default_factory=Event)  # set when one is waited for
+    released: Event = field(default_factory=Event)
     shelf: Shelf | None = None  # a repository that may be written, and answers alone where it is
     endpoint: str = ""
 
@@ -136,6 +139,9 @@ class HubHandler(BaseHTTPRequestHandler):
             later = {"Retry-After": self.hub.retry_after} if self.hub.retry_after else None
             self.send(self.hub.status_once.pop(name), b"", later, body=body)
             return
+        if body and name in self.hub.held:
+            self.hub.holding.set()
+            self.hub.released.wait()
         content = self.hub.files[name]
         headers = {
             "ETag": f'"{self.hub.sha256(name)}"',
@@ -195,6 +201,7 @@ def serving(hub: Hub) -> Iterator[Hub]:
         yield hub
     finally:
         hub.let_go.set()
+        hub.released.set()
         server.shutdown()
         thread.join()
         server.server_close()

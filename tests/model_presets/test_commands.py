@@ -1,5 +1,9 @@
 """`python -m model_presets`: what the image build and a person at a shell call."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -114,8 +118,9 @@ def test_a_preset_with_a_seed_is_made_and_not_fetched(
     [
         (["show", "mistral-7b-instuct"], "did you mean mistral-7b-instruct"),
         (["--extra", "/nowhere", "list"], "not a folder"),
-        (["verify", "tiny-mistral", "/nowhere"], "missing"),
-        (["lock", "tiny-mistral", "/nowhere"], "/nowhere"),
+        (["verify", "tiny-mistral", "/nowhere"], "/nowhere: not a folder"),
+        (["verify", "tiny-mistral", "/proc"], "missing; write it with"),
+        (["lock", "tiny-mistral", "/nowhere"], "/nowhere: not a folder"),
         (["lock", "tiny-mistral", "/nowhere", "--from-hub"], "no hub knows it"),
         (["download", "mistral-7b", "/nowhere", "--lock", "/no/lock.json"], "missing"),
         (["download", "mistral-7b", "/nowhere-else", "--from", "/nowhere"], "no config.json"),
@@ -129,6 +134,48 @@ def test_a_failure_is_one_sentence_and_exit_code_1(
     assert words in message
     assert message.startswith("model_presets: ")
     assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("HF_ENDPOINT", "hub.example", "write https:// and the hub's name"),
+        ("HF_TOKEN_PATH", "/nowhere", "HF_TOKEN_PATH names a file"),
+    ],
+)
+def test_a_wrong_variable_is_named_at_once(
+    variable: str,
+    value: str,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(variable, value)
+    for command in (["download", PRESET.name], ["lock", "--from-hub", PRESET.name]):
+        assert main([*command, "/nowhere"]) == 1
+        message = capsys.readouterr().err
+        assert words in message
+        assert message.count("\n") == 1
+
+
+def test_ctrl_c_ends_a_download_without_waiting_for_what_is_under_way(tmp_path: Path) -> None:
+    """The hub holds the weights back for as long as the test runs; nothing is said but a line."""
+    files = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": b"weights" * 999}
+    with serving(
+        Hub(repo=PRESET.repo, revision=PRESET.revision, files=files, held={"model.safetensors"})
+    ) as hub:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "model_presets", "download", PRESET.name, tmp_path],
+            env={**os.environ, "HF_ENDPOINT": hub.endpoint},  # noqa: TID251 - a process of our own
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        assert hub.holding.wait(50)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=50)
+    assert process.returncode == 130
+    assert said == "model_presets: stopped; the same command goes on\n"
 
 
 def test_a_wrong_call_is_exit_code_2() -> None:
