@@ -4,6 +4,7 @@ import asyncio
 import signal
 
 import pytest
+import pytest_asyncio
 
 from tests.cluster import ControlPlane
 from tests.fault_table.scenarios import NAME, Stage
@@ -15,6 +16,23 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.timeout(240),
 ]
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="session")
+async def nothing_is_going(stage: Stage) -> None:
+    """
+    Wait until the namespaces of earlier tests are gone.
+
+    An API server that has just started does not name our definition yet; a namespace whose end is
+    judged in that moment goes without its Workspaces, and they can never be deleted then.
+    """
+    api = stage.bench.world.api
+    async with asyncio.timeout(120):
+        while any(  # noqa: ASYNC110 - namespaces are few, and gone in seconds
+            each["metadata"].get("deletionTimestamp")
+            for each in await api.items("/api/v1/namespaces")
+        ):
+            await asyncio.sleep(0.2)
 
 
 async def test_the_api_server_is_killed_and_comes_back(

@@ -158,22 +158,35 @@ def test_a_wrong_variable_is_named_at_once(
         assert message.count("\n") == 1
 
 
+# A shell starts what runs in its background with SIGINT ignored, and children inherit that.
+AS_FROM_A_TERMINAL = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("model_presets", run_name="__main__", alter_sys=True)
+"""
+
+
 def test_ctrl_c_ends_a_download_without_waiting_for_what_is_under_way(tmp_path: Path) -> None:
     """The hub holds the weights back for as long as the test runs; nothing is said but a line."""
     files = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": b"weights" * 999}
-    with serving(
-        Hub(repo=PRESET.repo, revision=PRESET.revision, files=files, held={"model.safetensors"})
-    ) as hub:
-        process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "model_presets", "download", PRESET.name, tmp_path],
+    with (
+        serving(
+            Hub(repo=PRESET.repo, revision=PRESET.revision, files=files, held={"model.safetensors"})
+        ) as hub,
+        subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-c", AS_FROM_A_TERMINAL, "download", PRESET.name, tmp_path],
             env={**os.environ, "HF_ENDPOINT": hub.endpoint},  # noqa: TID251 - a process of our own
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
-        )
-        assert hub.holding.wait(50)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=50)
+        ) as process,
+    ):
+        try:
+            assert hub.holding.wait(50)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=50)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert said == "model_presets: stopped; the same command goes on\n"
 
