@@ -66,7 +66,6 @@ BENCHMARK_FAILED = "BenchmarkFailed"
 # Values of status.state.
 STATE_PENDING = "Pending"
 STATE_READY = "Ready"
-STALLED = "Stalled"
 STATE_NOT_READY = "NotReady"
 STATE_RUNNING = "Running"
 STATE_SUCCEEDED = "Succeeded"

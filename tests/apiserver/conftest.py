@@ -8,7 +8,8 @@ import pytest_asyncio
 from tests.cluster import ControlPlane, karpenter_crds
 from tests.cluster import control_plane as run_control_plane
 from tests.world import World, play
-from tests.world.operator_process import NAMESPACE, RELEASE, Operator, install
+from tests.world.operator_process import NAMESPACE, RELEASE, Operator, cold_start, install
+from tests.world.read_only import can_be_read_only, read_only_start
 
 CONTROLLERS = (
     "deployment-controller",
@@ -48,12 +49,13 @@ async def operator(
     world: World,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Operator]:
-    """Run one operator for all tests that do not need one of their own."""
+    """Run one operator, confined as in its pod, for all tests that do not need one of their own."""
     _ = world
     operator = Operator(
         kubeconfig=populated.kubeconfig_for(NAMESPACE, RELEASE),
         environment=chart_environment,
         log=tmp_path_factory.mktemp("operator") / "log",
+        launch=read_only_start if can_be_read_only() else cold_start,
     )
     operator.start()
     await operator.leads()
