@@ -30,6 +30,10 @@ QKV = ("q_proj", "k_proj", "v_proj")
 GATE_UP = ("gate_proj", "up_proj")
 
 
+# Queries (T, H, D), the layer's cache, the step, the factor of the scores -> (T, H, D)
+Attend = Callable[[Tensor, LayerCache, StepContext, float], Tensor]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operations:
     """Name what a layer does besides its products; `kernels.twins` says what each means."""
@@ -38,8 +42,7 @@ class Operations:
     add_rms_norm: Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
     rotate_and_store: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
     silu_mul: Callable[[Tensor], Tensor]
-    # Queries (T, H, D), the layer's cache, the step, the factor of the scores -> (T, H, D)
-    attend: Callable[[Tensor, LayerCache, StepContext, float], Tensor]
+    attend: Attend
 
 
 TORCH = Operations(
@@ -49,6 +52,43 @@ TORCH = Operations(
     silu_mul=twins.silu_mul,
     attend=attend_step,
 )
+
+
+def by_table(attend_tokens: Callable[..., Tensor], attend_chunk: Callable[..., Tensor]) -> Attend:
+    """Attend with two functions that read tables and no masks: `kernels.twins`, or kernels."""
+
+    def attend(query: Tensor, layer: LayerCache, step: StepContext, scaling: float) -> Tensor:
+        parts = []
+        rows = step.decode
+        if rows is not None:
+            parts.append(
+                attend_tokens(
+                    query[: len(rows.positions)],
+                    layer.keys,
+                    layer.values,
+                    rows.blocks,
+                    rows.first_positions,
+                    rows.positions,
+                    window=step.window,
+                    scaling=scaling,
+                )
+            )
+        parts += [
+            attend_chunk(
+                query[chunk.begin : chunk.end],
+                layer.keys,
+                layer.values,
+                chunk.blocks[0],
+                first_position=chunk.first_position,
+                position=chunk.position,
+                window=step.window,
+                scaling=scaling,
+            )
+            for chunk in step.chunks
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    return attend
 
 
 @dataclass(frozen=True, slots=True)

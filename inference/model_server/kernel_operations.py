@@ -10,8 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from model_server.attention import LayerCache, StepContext
-from model_server.fused import Operations
+from model_server.fused import Operations, by_table
 from model_server.kernels.attend_chunk import attend_chunk
 from model_server.kernels.attend_tokens import MOST_SPLITS, attend_tokens
 from model_server.kernels.cases import Comparison, Shape, compare
@@ -26,45 +25,16 @@ BLOCK_SIZE = 64  # of the comparison; a launch takes the cache's own
 def kernel_operations(processors: int) -> Operations:
     """Bind the kernels, for a card of so many processors."""
 
-    def attend(query: Tensor, layer: LayerCache, step: StepContext, scaling: float) -> Tensor:
-        parts = []
-        rows = step.decode
-        if rows is not None:
-            count = len(rows.positions)
-            parts.append(
-                attend_tokens(
-                    query[:count],
-                    layer.keys,
-                    layer.values,
-                    rows.blocks,
-                    rows.first_positions,
-                    rows.positions,
-                    window=step.window,
-                    scaling=scaling,
-                    splits=split_count(count * layer.keys.shape[2], processors),
-                )
-            )
-        parts += [
-            attend_chunk(
-                query[chunk.begin : chunk.end],
-                layer.keys,
-                layer.values,
-                chunk.blocks[0],
-                first_position=chunk.first_position,
-                position=chunk.position,
-                window=step.window,
-                scaling=scaling,
-            )
-            for chunk in step.chunks
-        ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+    def split_tokens(query: Tensor, keys: Tensor, *others: Tensor, **how: Any) -> Tensor:  # noqa: ANN401 - passed on
+        splits = split_count(len(query) * keys.shape[2], processors)
+        return attend_tokens(query, keys, *others, splits=splits, **how)
 
     return Operations(
         rms_norm=rms_norm,
         add_rms_norm=add_rms_norm,
         rotate_and_store=rotate_and_store,
         silu_mul=silu_mul,
-        attend=attend,
+        attend=by_table(split_tokens, attend_chunk),
     )
 
 

@@ -11,14 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from model_server.attention import LayerCache, StepContext
 from model_server.batch import BatchItem
 from model_server.decode_graphs import sizes, table_rows
 from model_server.forward import Path
-from model_server.fused import TORCH, FusedDecoder
+from model_server.fused import TORCH, FusedDecoder, by_table
 from model_server.history import History
 from model_server.kernels import twins
 from model_server.model import LoadedModel
@@ -46,40 +44,9 @@ class FunctionCalledAgain:
         self._result.copy_(self._compute())
 
 
-def attend_by_table(query: Tensor, layer: LayerCache, step: StepContext, scaling: float) -> Tensor:
-    """Attend as the kernels are told to, with their twins."""
-    parts, rows = [], step.decode
-    if rows is not None:
-        parts.append(
-            twins.attend_tokens(
-                query[: len(rows.positions)],
-                layer.keys,
-                layer.values,
-                rows.blocks,
-                rows.first_positions,
-                rows.positions,
-                window=step.window,
-                scaling=scaling,
-            )
-        )
-    parts += [
-        twins.attend_chunk(
-            query[chunk.begin : chunk.end],
-            layer.keys,
-            layer.values,
-            chunk.blocks[0],
-            first_position=chunk.first_position,
-            position=chunk.position,
-            window=step.window,
-            scaling=scaling,
-        )
-        for chunk in step.chunks
-    ]
-    return torch.cat(parts)
-
-
 def path_of(model: LoadedModel, graph: type = FunctionCalledAgain) -> Path:
-    operations = replace(TORCH, attend=attend_by_table)
+    attend = by_table(twins.attend_tokens, twins.attend_chunk)
+    operations = replace(TORCH, attend=attend)
     forward = FusedDecoder(model.module, operations, model.adapters)
     return Path(forward=forward, masked=False, make_graph=graph)
 
