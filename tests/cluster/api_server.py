@@ -39,7 +39,7 @@ class Endpoint:
     port: int
     etcd_ports: tuple[int, int]  # for clients, for peers
     bind_address: str = "127.0.0.1"
-    service_range: str = "10.96.0.0/20"
+    service_range: str = "10.96.0.0/16"  # 5,000 Services and more
     publish_endpoint: bool = False  # whether Service `kubernetes` leads to `host`; not for loopback
     prefix: tuple[str, ...] = ()  # e.g. nsenter --net=..., put before each command
 
