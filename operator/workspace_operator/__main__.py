@@ -17,7 +17,10 @@ from dataclasses import replace
 from model_presets.catalog import Catalog, load_catalog
 from model_presets.preset import InvalidPreset
 
-from workspace_operator import logs
+from workspace_operator import (
+    lean_import,  # noqa: F401 - first, for its effect: what follows imports kopf and kubernetes
+    logs,
+)
 from workspace_operator.claim_definition import StartOver
 from workspace_operator.cluster.connection import NoCredentials
 from workspace_operator.lease import LeaseLost

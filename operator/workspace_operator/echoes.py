@@ -60,7 +60,10 @@ class Echoes:
 
     def is_ours(self, seen: Manifest) -> bool:
         """Tell whether an object looks exactly as our last write left it."""
-        uid, version = _version(seen)
+        return self.has_made(*_version(seen))
+
+    def has_made(self, uid: str, version: str) -> bool:
+        """Tell whether our last write to an object made this version of it."""
         return bool(version) and self._written.get(uid) == version
 
 

@@ -219,6 +219,7 @@ async def _watch(
             on_definition,
         ),
         settings=handlers.watching(settings.node_provisioner),
+        memories=handlers.Forgetful(),
         clusterwide=True,
         standalone=True,
         # Else kopf looks the user's name up, and the user of a container has none.

@@ -21,8 +21,11 @@ from workspace_operator.objects.metadata import (
     WORKSPACE_LABEL,
     WORKSPACE_NAMESPACE_LABEL,
 )
+from workspace_operator.objects.node_claim import KIND as CLAIM_KIND
 from workspace_operator.snapshot import Manifest, Node
 from workspace_operator.snapshot.reading import integer, mappings, section, strings, text
+
+WORKSPACE_KIND = "Workspace"
 
 
 class Key(NamedTuple):
@@ -124,6 +127,23 @@ class Wake:
     _selectors: Selectors = field(default_factory=Selectors)
     _nodes: dict[str, Node] = field(default_factory=dict)
     _claims: OrderedDict[str, Key] = field(default_factory=OrderedDict)
+
+    def has_made(self, uid: str, version: str) -> bool:
+        """Say whether our last write to an object made this version of it."""
+        return self.echoes.has_made(uid, version)
+
+    def knows(self, body: Manifest) -> bool:
+        """
+        Say whether an object is as our own write has made it, so that nobody need hear of it.
+
+        Not so a claim: whose it is must be known when an Event speaks of it. Nor a Workspace whose
+        author has changed it before that write, unheard.
+        """
+        kind = body.get("kind")
+        if kind == CLAIM_KIND or not self.echoes.is_ours(body):
+            return False
+        generation = integer(section(body, "metadata").get("generation"))
+        return kind != WORKSPACE_KIND or self._generations.get(key_of(body)) == generation
 
     def workspace_changed(self, body: Manifest, *, deleted: bool) -> None:
         """Look at the Workspace itself."""
