@@ -15,6 +15,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -37,6 +38,14 @@ _MANIFEST_TYPES = [
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ]
 _CHUNK_BYTES = 1 << 20
+# What is no reference would be looked for at docker.io, in so many tries.
+# Source: grammar of github.com/distribution/reference; a digest is a registry's SHA-256.
+_WORD = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?"
+REFERENCE = re.compile(
+    rf"(?:{_HOST}/)?{_WORD}(?:/{_WORD})*(?::\w[\w.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?",
+    re.ASCII,
+)
 TIMEOUT_SECONDS = 30.0
 LOCAL_HOSTS = ("localhost", "127.0.0.1")
 
@@ -140,10 +149,12 @@ def _open(reference: str, auth: Path | None, *, plain_http: bool) -> "tuple[Regi
     from oras.container import Container  # noqa: PLC0415 - see the module's docstring
     from oras.provider import Registry  # noqa: PLC0415 - the same
 
-    try:
-        container = Container(reference)
-    except ValueError as error:
-        raise RegistryFailed(f"{reference}: no image reference ({error})") from error
+    if not REFERENCE.fullmatch(reference):
+        raise RegistryFailed(
+            f"{reference!r}: no image reference; write [HOST[:PORT]/]NAME[:TAG][@sha256:DIGEST], "
+            "NAME in lower case, without a scheme"
+        )
+    container = Container(reference)
     local = container.registry.split(":")[0] in LOCAL_HOSTS
     insecure = plain_http or local
     backend = _backend(f"{'http' if insecure else 'https'}://{container.registry}/v2/", reference)

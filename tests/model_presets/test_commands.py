@@ -76,6 +76,29 @@ def test_a_lock_from_the_hub_holds_a_later_download(
     assert "hf_canary" not in spoken.out + spoken.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["verfy"], "did you mean verify?"),
+        (["fetch-weight", "tiny-mistral"], "did you mean fetch-weights?"),
+        (["--extra", "presets", "shwo"], "did you mean show?"),
+        (["xyzzy"], "invalid choice: 'xyzzy'"),
+        ([], "required: COMMAND"),
+        (["show"], "required: preset"),
+    ],
+)
+def test_a_wrong_call_is_refused_and_a_misspelt_command_is_named(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("usage: python -m model_presets")
+    assert words in told
+    assert ("did you mean" in told) == ("did you mean" in words)
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
 def test_a_refusal_of_the_hub_says_nothing_of_the_token(
     status: int,

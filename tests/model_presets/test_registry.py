@@ -14,6 +14,7 @@ from model_presets.registry import (
     CONFIG_TYPE,
     LAYER_TYPE,
     MANIFEST_TYPE,
+    REFERENCE,
     RegistryFailed,
     pull_folder,
     push_folder,
@@ -171,7 +172,6 @@ def test_bytes_that_are_not_the_named_ones_are_refused(folder: Path, tmp_path: P
     ("reference", "words"),
     [
         ("{host}/no-such:1", "check the name"),
-        ("", "no image reference"),
         ("127.0.0.1:1/x:1", "127"),
     ],
 )
@@ -180,3 +180,49 @@ def test_an_image_that_cannot_be_had_is_named(
 ) -> None:
     with pytest.raises(RegistryFailed, match=words):
         pull_folder(reference.format(host=registry.host), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "",
+        "BAD REF",
+        "https://r.example/x:1",
+        "r.example/Upper:1",
+        "r.example/x:",
+        "r.example/x:bad tag",
+        "r.example//x",
+        "r.example/x@sha256:abc",
+        "r.example/x:1\n",
+        "r.example:port/x",
+    ],
+)
+def test_what_is_no_reference_is_refused_before_anybody_is_asked(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    reference: str,
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "requests.sessions.Session.send", lambda *words, **_how: asked.append(words)
+    )
+    assert main(["pull-image", reference, str(tmp_path / "out")]) == 1
+    assert "no image reference; write [HOST[:PORT]/]NAME" in capsys.readouterr().err
+    assert asked == []
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "data:1",
+        "team/data",
+        "localhost:5000/x",
+        "r.example:5443/a/b_c/d--e__f.g:V1.0-rc_1",
+        f"R.example/x:1@sha256:{'0a' * 32}",
+        f"x@sha256:{'f' * 64}",
+    ],
+)
+def test_references_of_every_shape_are_taken(reference: str) -> None:
+    assert REFERENCE.fullmatch(reference)
