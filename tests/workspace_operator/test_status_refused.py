@@ -7,9 +7,22 @@ from workspace_operator.plan import PlanError
 from workspace_operator.snapshot import ModelAnswer, Snapshot
 from workspace_operator.status import Outcome, report, report_invalid, requeue_after_seconds
 
-from tests.builders import BYO, SETTINGS, at, claim, node, planned, pod, running, workspace
+from tests.builders import (
+    BYO,
+    SETTINGS,
+    at,
+    claim,
+    node,
+    planned,
+    pod,
+    running,
+    waiting,
+    workspace,
+)
 from tests.builders.situations import SERVING, told, world
 from tests.builders.situations.row import SERVES
+from tests.builders.situations.trainings import AT_STEP_20
+from tests.builders.tunings import job, tuning, tuning_plan
 
 CONFIG = PlanError("ConfigInvalid", "ConfigMap team/tuned, server.max-sequence: write it well")
 UNKNOWN = UnknownPreset("mistral-7b-instruct", ())
@@ -136,6 +149,35 @@ def test_a_manifest_that_cannot_be_read_any_more_takes_no_model_away() -> None:
     )
     assert status.state == "Ready"
     assert report_invalid(problem, 4, status, runs, at(600)) == status
+
+
+@pytest.mark.parametrize("at_work", [True, False])
+def test_a_tuning_that_is_at_work_has_started_whatever_is_asked_for_now(*, at_work: bool) -> None:
+    made = tuning()
+    pods = [pod(state=running() if at_work else waiting("ContainerCreating"))]
+    runs = Snapshot.parse(
+        node_claims=[claim()],
+        nodes=[node()],
+        pods=pods,
+        job=job(made),
+        trainings={"mistral-a": AT_STEP_20},
+    )
+    before = report(made, tuning_plan(made), runs, at(300))
+    broken = made.model_copy(update={"status": before})
+    status = report(broken, CONFIG, runs, at(400))
+    seen = verdicts(status)
+    assert seen["JobStarted"] == ("True" if at_work else "False")
+    assert status.state == ("Running" if at_work else "Pending")
+    assert (seen["PlanFits"], seen["WorkspaceSucceeded"], seen["Ready"]) == ("False",) * 3
+    assert said(status, "Ready")[0] == said(status, "Stalled")[0] == "ConfigInvalid"
+    assert ("The tuning goes on" in said(status, "Ready")[1]) == at_work
+    if at_work:
+        machines = {kind: seen[kind] for kind in ("NodeClaimReady", "NodesReady", "ResourceReady")}
+        assert set(machines.values()) == {"True"}
+    again = broken.model_copy(update={"status": status})
+    assert report(again, CONFIG, runs, at(500)) == status
+    mended = report(again, tuning_plan(made), runs, at(500))
+    assert verdicts(mended) == verdicts(before)
 
 
 @pytest.mark.parametrize(

@@ -211,9 +211,11 @@ def _without_plan(
     before: WorkspaceStatus, ladder: Ladder, generation: int, snapshot: Snapshot, now: datetime
 ) -> WorkspaceStatus:
     """Return the status of a Workspace that has no plan; what was learnt before stays."""
+    trains = any(kind == conditions.JOB_STARTED and found.holds for kind, found in ladder.rungs)
+    state = conditions.STATE_RUNNING if trains else _state(before, ready=ladder.serves)
     return before.model_copy(
         update={
-            "state": _state(before, ready=ladder.serves),
+            "state": state,
             "conditions": to_conditions(ladder, generation, before, now),
             "phase": ladder.cause.phase if ladder.cause else None,
             "progress": None,

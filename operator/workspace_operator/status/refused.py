@@ -3,9 +3,10 @@ Judge a Workspace that has no plan to carry out: refused, or not wanted yet.
 
 What runs is left alone while what is asked for is refused, so the two are told apart
 (docs/adr/0010). The rung that broke says what is wrong with the wish. The rungs above it speak of
-what runs: where a pod still answers, they hold, and so does WorkspaceSucceeded; where none does,
-they wait for the wish to be mended. Ready is False either way, and Stalled stands: what the
-manifest asks for is not what runs, and it stays like this until somebody acts.
+what runs: where a pod still answers, they hold, and so does WorkspaceSucceeded; where a Job is at
+work, they hold up to JobStarted; where neither is, they wait for the wish to be mended. Ready is
+False either way, and Stalled stands: what the manifest asks for is not what runs, and it stays like
+this until somebody acts.
 
 Invariant: without a token through a pod that gets requests, nothing here is true above the plan.
 Must not import anything above `status`, nor a plan that exists for another reason than to be shown.
@@ -21,6 +22,7 @@ from workspace_operator.status.finding import Finding, holds
 from workspace_operator.status.ladder import Ladder, Rung, held_back, resource_of, with_sum
 
 SERVES_ON = "The model goes on answering as it was before that."
+TRAINS_ON = "The tuning goes on as it was begun before that."
 
 
 def stay_at_the_bottom(
@@ -76,6 +78,9 @@ def refuse(
         tunes: Whether it tunes, and serves nothing.
     """
     serving = snapshot.serving_pods
+    tunes = tunes or before.condition(conditions.JOB_STARTED) is not None
+    if tunes and any(pod.running for pod in snapshot.current_pods):
+        return _trains_on(before, rung, finding, snapshot, nodes)
     if not serving:
         return stay_at_the_bottom(before, rung, finding, tunes=tunes)
     machines = _machines(before, finding, snapshot, nodes)
@@ -95,6 +100,23 @@ def refuse(
     )
     whole = obstacle is None
     return with_sum(rungs, None if whole else told, inference, achieved=whole, withheld=told)
+
+
+def _trains_on(
+    before: WorkspaceStatus, rung: str, finding: Finding, snapshot: Snapshot, nodes: int
+) -> Ladder:
+    """Judge a tuning whose Job was begun before the wish was refused, and is at work."""
+    machines = _machines(before, finding, snapshot, nodes)
+    obstacle = next((found for _, found in machines if not found.holds), None)
+    told = replace(finding, message=f"{finding.message} {TRAINS_ON}")
+    started = holds(conditions.JOB_STATUS_STARTED, "the tuning has started")
+    rungs = (
+        *_up_to(rung, finding),
+        *machines,
+        (conditions.RESOURCE_READY, resource_of(obstacle)),
+        (conditions.JOB_STARTED, started),
+    )
+    return with_sum(rungs, told, told, achieved=False)
 
 
 def _up_to(rung: str, finding: Finding) -> tuple[Rung, ...]:
