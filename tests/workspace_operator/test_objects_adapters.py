@@ -3,12 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from workspace_operator.api import Workspace
 from workspace_operator.objects.deployment import pod_template
 from workspace_operator.objects.network_policy import network_policy
 from workspace_operator.objects.rollout import revision_of
+from workspace_operator.plan import InferenceConfig, PlanError, plan
 
-from tests.builders import SETTINGS, Manifest, planned, workspace
+from tests.builders import MISTRAL_7B, SETTINGS, Manifest, planned, workspace
 
 IMAGE = {
     "source": {
@@ -45,6 +47,29 @@ def test_the_server_is_told_names_places_and_strengths() -> None:
         "--adapter=law=/mnt/adapter/law",
     ]
     assert arguments(template()) == []
+
+
+MERGING = InferenceConfig(
+    name="tuned",
+    switches=frozenset({"merge-adapters"}),
+    origins={"merge-adapters": "server.merge-adapters"},
+)
+
+
+def test_adapters_are_merged_where_the_configuration_says_so() -> None:
+    merged = plan(served(IMAGE, VOLUME), MISTRAL_7B, SETTINGS, MERGING)
+    chosen = plan(served(IMAGE, VOLUME), MISTRAL_7B, SETTINGS)
+    assert merged.server_arguments == (*chosen.server_arguments, "--merge-adapters")
+
+
+def test_to_merge_nothing_is_refused_with_the_key() -> None:
+    with pytest.raises(PlanError) as refused:
+        plan(served(), MISTRAL_7B, SETTINGS, MERGING)
+    assert refused.value.reason == "ConfigInvalid"
+    assert refused.value.message == (
+        "ConfigMap tuned, key inference_config.yaml, server.merge-adapters: true: there is nothing "
+        "to merge; name adapters in inference.adapters, or remove the key"
+    )
 
 
 def test_an_image_is_unpacked_before_the_server_starts() -> None:

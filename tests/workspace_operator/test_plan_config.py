@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from workspace_operator.plan import InferenceConfig, PlanError, plan, read_config
-from workspace_operator.plan.config import KEY, RANGES
+from workspace_operator.plan.config import KEY, OWN_KEYS, RANGES
 
 from tests.builders import A100, MISTRAL_7B, SETTINGS, workspace
 
@@ -49,6 +49,19 @@ def test_what_is_taken(text: str, values: dict[str, int]) -> None:
     assert found.notes == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "switches"),
+    [
+        ("server: {merge-adapters: true}", {"merge-adapters"}),
+        ("server: {merge-adapters: false, max-queued: 1}", set()),
+    ],
+)
+def test_what_is_switched_on(text: str, switches: set[str]) -> None:
+    found = read(text)
+    assert found.switches == switches
+    assert "merge-adapters" not in found.values
+
+
 def test_what_tunes_vllm_alone_is_said_to_have_no_effect() -> None:
     found = read("max_probe_steps: 6\nvllm: {gpu-memory-utilization: 0.8, swap-space: 4}")
     assert found.values == {}
@@ -63,6 +76,10 @@ def test_what_tunes_vllm_alone_is_said_to_have_no_effect() -> None:
     [
         ("server: {max-sequence: 4}", "server.max-sequence: unknown key; did you mean max-seq"),
         ("server: {colour: 4}", "server.colour: unknown key; use one of max-model-len, max-seq"),
+        ("server: {merge-adapter: true}", "server.merge-adapter: unknown key; did you mean merge-"),
+        ("server: {merge-adapters: 1}", "server.merge-adapters: 1: write true or false without"),
+        ("server: {merge-adapters: 'yes'}", "'yes': write true or false without quotes"),
+        ("merge-adapters: true", "merge-adapters: unknown at this level; write it below server:"),
         ("vllm: {max-modellen: 4}", "vllm.max-modellen: unknown key; did you mean max-model-len?"),
         ("sever: {}", "sever: unknown key; did you mean server?"),
         ("max_model_len: 4096", "max_model_len: unknown at this level; write it below server:"),
@@ -126,7 +143,7 @@ json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from([*RANGES, "server", "vllm", "x"]), inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*OWN_KEYS, "server", "vllm", "x"]), inner, max_size=3)
     ),
     max_leaves=8,
 )

@@ -198,7 +198,7 @@ def plan(
         image=image(workspace, preset, settings),
         server_arguments=(
             *server_arguments(preset, fit, drain, config),
-            *adapter_arguments(workspace),
+            *adapter_arguments(workspace, config),
             *weights_arguments(weights),
         ),
         drain_seconds=drain,

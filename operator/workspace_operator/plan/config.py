@@ -41,6 +41,10 @@ RANGES: Mapping[str, range] = {
     "first-token-seconds": range(1, 3601),
     "answer-seconds": range(1, 86_401),
 }
+MERGE_ADAPTERS = "merge-adapters"
+# Keys that are true or false; false is the server's default.
+SWITCHES = (MERGE_ADAPTERS,)
+OWN_KEYS = (*RANGES, *SWITCHES)
 # vLLM's flags that mean the same here. Source: vllm-project/vllm, vllm/engine/arg_utils.py.
 SAME_IN_VLLM: Mapping[str, str] = {MAX_MODEL_LEN: MAX_MODEL_LEN, "max-num-seqs": "max-sequences"}
 # Keys of KAITO's beside `vllm`. Source: kaito-project/kaito, charts/kaito/workspace, v0.12.0.
@@ -61,17 +65,20 @@ class InferenceConfig:
         name: Name of the ConfigMap.
         values: Flags of the server by name, as whole numbers.
         origins: Where each of them stands, such as `server.max-model-len`.
+        switches: Flags of the server that take no value.
         notes: What stands there and has no effect.
     """
 
     name: str = ""
     values: Mapping[str, int] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
+    switches: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
     def where(self, key: str) -> str:
         """Point at a value for a person: ConfigMap, key, place in it."""
-        return f"{_place(self.name)}, {self.origins[key]}: {self.values[key]}"
+        value = "true" if key in self.switches else self.values[key]
+        return f"{_place(self.name)}, {self.origins[key]}: {value}"
 
 
 def read_config(
@@ -110,19 +117,29 @@ class _Reader:
     def read(self, text: str) -> InferenceConfig:
         content = self._mapping(self._parsed(text), "the text")
         notes = [f"{key} has no effect here" for key in WITHOUT_EFFECT if key in content]
-        values, origins = {}, {}
+        values, origins, switches = {}, {}, set()
         for key in content:
             if key not in {OWN_SECTION, KAITO_SECTION, *WITHOUT_EFFECT}:
                 self._refuse_section(key)
         for key, own, value in self._kaito(content, notes):
             values[own], origins[own] = value, f"{KAITO_SECTION}.{key}"
         for key, given in self._section(content, OWN_SECTION).items():
-            if key not in RANGES:
-                self._refuse_key(f"{OWN_SECTION}.{key}", key, tuple(RANGES))
-            value = self._number(f"{OWN_SECTION}.{key}", key, given)
-            values[key], origins[key] = value, f"{OWN_SECTION}.{key}"
-        told = tuple(f"{_place(self.name)}: {note}" for note in notes)
-        return InferenceConfig(name=self.name, values=values, origins=origins, notes=told)
+            place = f"{OWN_SECTION}.{key}"
+            if key in SWITCHES:
+                if self._switch(place, given):
+                    switches.add(key)
+            elif key in RANGES:
+                values[key] = self._number(place, key, given)
+            else:
+                self._refuse_key(place, key, OWN_KEYS)
+            origins[key] = place
+        return InferenceConfig(
+            name=self.name,
+            values=values,
+            origins=origins,
+            switches=frozenset(switches),
+            notes=tuple(f"{_place(self.name)}: {note}" for note in notes),
+        )
 
     def _kaito(self, content: dict[str, Any], notes: list[str]) -> Iterator[tuple[str, str, int]]:
         idle = []
@@ -161,6 +178,11 @@ class _Reader:
             self._refuse(f"{what} is {_shown(value)}; write keys and values, such as {_example()}")
         return {key if isinstance(key, str) else _shown(key): each for key, each in value.items()}
 
+    def _switch(self, place: str, given: object) -> bool:
+        if not isinstance(given, bool):
+            self._refuse(f"{place}: {_shown(given)}: write true or false without quotes")
+        return given
+
     def _number(self, place: str, key: str, given: object) -> int:
         allowed = RANGES[key]
         if key == MAX_MODEL_LEN:
@@ -180,7 +202,7 @@ class _Reader:
 
     def _refuse_section(self, key: str) -> NoReturn:
         plain = key.replace("_", "-")
-        if plain in RANGES:
+        if plain in OWN_KEYS:
             self._refuse(f"{key}: unknown at this level; write it below {OWN_SECTION}:")
         self._refuse_key(key, key, (OWN_SECTION, KAITO_SECTION, *WITHOUT_EFFECT))
 

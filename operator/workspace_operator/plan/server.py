@@ -1,7 +1,7 @@
 """
 Decide what runs on a node: which image, with which flags, and how long it may take to finish.
 
-Must not import the other files of `plan` but the config.
+Must not import the other files of `plan` but the config and the refusal.
 """
 
 import math
@@ -12,7 +12,13 @@ from workspace_operator.api import Workspace
 from workspace_operator.instance_types import Gpu
 from workspace_operator.memory_fit import MemoryFit, gpus_in_use
 from workspace_operator.plan.config import DRAIN_SECONDS as DRAIN_KEY
-from workspace_operator.plan.config import MAX_MODEL_LEN, RANGES, InferenceConfig
+from workspace_operator.plan.config import (
+    MAX_MODEL_LEN,
+    MERGE_ADAPTERS,
+    RANGES,
+    InferenceConfig,
+)
+from workspace_operator.plan.refusal import PlanError
 from workspace_operator.settings import Settings
 
 MODEL_PORT = 5000
@@ -51,8 +57,13 @@ def server_arguments(
     return tuple(f"--{name}={value}" for name, value in flags.items())
 
 
-def adapter_arguments(workspace: Workspace) -> tuple[str, ...]:
-    """Return the flags that name the adapters, and how much each weighs where that is said."""
+def adapter_arguments(workspace: Workspace, config: InferenceConfig) -> tuple[str, ...]:
+    """
+    Return the flags that name the adapters, their weights and whether all are merged.
+
+    Raises:
+        PlanError: They are to be merged, and there are none.
+    """
     flags = []
     for adapter in workspace.inference.adapters if workspace.inference else ():
         name = adapter.source.name if adapter.source else None
@@ -60,6 +71,14 @@ def adapter_arguments(workspace: Workspace) -> tuple[str, ...]:
             flags.append(f"--adapter={name}={ADAPTER_FOLDER}/{name}")
             if adapter.strength is not None:
                 flags.append(f"--adapter-strength={name}={adapter.strength}")
+    if MERGE_ADAPTERS in config.switches:
+        if not flags:
+            raise PlanError(
+                "ConfigInvalid",
+                f"{config.where(MERGE_ADAPTERS)}: there is nothing to merge; name adapters in "
+                "inference.adapters, or remove the key",
+            )
+        flags.append(f"--{MERGE_ADAPTERS}")
     return tuple(flags)
 
 
