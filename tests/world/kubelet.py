@@ -64,7 +64,7 @@ class Kubelet:
                             await self.api.delete(_path(pod), NOW)
         finally:
             for model in self.models.values():
-                await model.stop()
+                await model.listener.stop()
 
     async def _run(self, pod: Manifest) -> None:
         if "batch.kubernetes.io/job-name" in pod["metadata"]["labels"]:
@@ -80,13 +80,13 @@ class Kubelet:
                 if self.crashes in pod["spec"]["containers"][0]["image"]:
                     await self.api.merge(f"{_path(pod)}/status", _crashed(pod))
                     return
-                await model.start()
+                await model.listener.start()
                 self.models[name] = model
                 await self._report(pod, model)
             finally:
                 self._held.pop(pod["metadata"]["uid"], None)
                 self.models.pop(name, None)
-                await model.stop()
+                await model.listener.stop()
 
     async def _train(self, pod: Manifest) -> None:
         """Run the pod of a Job until the test ends it; then it lies there with its last words."""
@@ -95,7 +95,7 @@ class Kubelet:
         with contextlib.suppress(ApiError):
             try:
                 await self._place(pod)
-                await training.start()
+                await training.listener.start()
                 self.trainings[name] = training
                 started = now()
                 running = {"running": {"startedAt": started}}
@@ -114,7 +114,7 @@ class Kubelet:
             finally:
                 self._held.pop(pod["metadata"]["uid"], None)
                 self.trainings.pop(name, None)
-                await training.stop()
+                await training.listener.stop()
 
     async def _place(self, pod: Manifest) -> None:
         told = ""
@@ -198,8 +198,8 @@ def _of_job(pod: Manifest, training: Training, state: Manifest) -> Manifest:
     return {
         "status": {
             "phase": phase,
-            "podIP": training.address,
-            "podIPs": [{"ip": training.address}],
+            "podIP": training.listener.address,
+            "podIPs": [{"ip": training.listener.address}],
             "conditions": [condition("PodScheduled", "True"), condition("Ready", running)],
             "containerStatuses": [
                 {
@@ -244,8 +244,8 @@ def _status(pod: Manifest, model: Model, started: str, stuck: Manifest | None) -
     return {
         "status": {
             "phase": "Running" if stuck is None else "Pending",
-            "podIP": model.address,
-            "podIPs": [{"ip": model.address}],
+            "podIP": model.listener.address,
+            "podIPs": [{"ip": model.listener.address}],
             "startTime": started,
             "conditions": [
                 condition("PodScheduled", "True"),

@@ -1,17 +1,50 @@
-"""End a played server without a connection left behind."""
+"""
+Play a server in a pod: an address of its own on this machine, and an end without a connection left.
+
+Every address of 127.0.0.0/8 leads here, so that many pods listen on the same port at once.
+"""
 
 import asyncio
+import ipaddress
+import secrets
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
+PORT = 5000
 # A connection that the kernel has accepted becomes one of the server's some turns of the loop
 # later; a server that has ended by then would never close it.
 ACCEPTED_SECONDS = 0.05
 
 
-async def stop_listening(runner: web.AppRunner) -> None:
-    """Close the door, let in who is on the threshold, and send everybody away."""
-    for site in tuple(runner.sites):
-        await site.stop()
-    await asyncio.sleep(ACCEPTED_SECONDS)
-    await runner.cleanup()
+class Listener:
+    """Answer on an address of one's own between `start` and `stop`."""
+
+    def __init__(self, *routes: tuple[str, str, Handler]) -> None:
+        """
+        Choose an address.
+
+        Args:
+            routes: Method, path and what answers there.
+        """
+        self.address = str(ipaddress.IPv4Address("127.0.0.0") + 256 + secrets.randbelow(2**23))
+        self._routes = routes
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        application = web.Application()
+        for method, path, answer in self._routes:
+            application.router.add_route(method, path, answer)
+        self._runner = web.AppRunner(application, shutdown_timeout=0)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self.address, PORT).start()
+
+    async def stop(self) -> None:
+        """Close the door, let in who is on the threshold, and send everybody away."""
+        if self._runner is None:
+            return
+        runner, self._runner = self._runner, None
+        for site in tuple(runner.sites):
+            await site.stop()
+        await asyncio.sleep(ACCEPTED_SECONDS)
+        await runner.cleanup()

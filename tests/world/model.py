@@ -1,15 +1,11 @@
 """The model in a pod, played: a real HTTP server that speaks the contract (architecture.md)."""
 
-import ipaddress
-import secrets
 from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
 
-from tests.world.listening import stop_listening
-
-PORT = 5000
+from tests.world.listening import Listener
 
 
 class Model:
@@ -26,26 +22,15 @@ class Model:
         self.loaded = 0
         self.speed = 0
         self.fetch_end: tuple[int, str] | None = None
-        self.address = str(ipaddress.IPv4Address("127.0.0.0") + 256 + secrets.randbelow(2**23))
-        self._runner: web.AppRunner | None = None
+        self.listener = Listener(
+            ("GET", "/ready", self._ready),
+            ("GET", "/health", self._health),
+            ("POST", "/v1/completions", self._complete),
+        )
 
     @property
     def ready(self) -> bool:
         return self.phase == "ready"
-
-    async def start(self) -> None:
-        application = web.Application()
-        application.router.add_get("/ready", self._ready)
-        application.router.add_get("/health", self._health)
-        application.router.add_post("/v1/completions", self._complete)
-        self._runner = web.AppRunner(application, shutdown_timeout=0)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, self.address, PORT).start()
-
-    async def stop(self) -> None:
-        if self._runner is not None:
-            runner, self._runner = self._runner, None
-            await stop_listening(runner)
 
     def state(self) -> dict[str, Any]:
         loaded = (

@@ -1,16 +1,12 @@
 """A training in a pod, played: a real HTTP server at /status, and an end that a test chooses."""
 
 import asyncio
-import ipaddress
 import json
-import secrets
 from typing import Any
 
 from aiohttp import web
 
-from tests.world.listening import stop_listening
-
-PORT = 5000
+from tests.world.listening import Listener
 
 
 class Training:
@@ -21,8 +17,7 @@ class Training:
         self.ended = asyncio.Event()
         self.exit_code = 0
         self.last_words = ""
-        self.address = str(ipaddress.IPv4Address("127.0.0.0") + 256 + secrets.randbelow(2**23))
-        self._runner: web.AppRunner | None = None
+        self.listener = Listener(("GET", "/status", self._status))
 
     def succeed(self) -> None:
         self.end(0, json.dumps({**self.figures, "phase": "succeeded"}))
@@ -30,18 +25,6 @@ class Training:
     def end(self, exit_code: int, last_words: str) -> None:
         self.exit_code, self.last_words = exit_code, last_words
         self.ended.set()
-
-    async def start(self) -> None:
-        application = web.Application()
-        application.router.add_get("/status", self._status)
-        self._runner = web.AppRunner(application, shutdown_timeout=0)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, self.address, PORT).start()
-
-    async def stop(self) -> None:
-        if self._runner is not None:
-            runner, self._runner = self._runner, None
-            await stop_listening(runner)
 
     async def _status(self, _request: web.Request) -> web.Response:
         return web.json_response(self.figures)

@@ -54,8 +54,8 @@ def while_fetching(pod: Manifest, model: Model, started: str) -> Manifest:
     return {
         "status": {
             "phase": "Pending",
-            "podIP": model.address,
-            "podIPs": [{"ip": model.address}],
+            "podIP": model.listener.address,
+            "podIPs": [{"ip": model.listener.address}],
             "startTime": started,
             "conditions": [
                 condition("PodReadyToStartContainers", "True"),
