@@ -19,7 +19,7 @@ from workspace_operator.settings import Cloud
 from workspace_operator.tuning_fit import Recipe, tuning_bytes
 
 # Source: docs/images.md, the table of what an image has beside the weights; tested equal.
-SERVER_IMAGE_GB = 5.9
+SERVER_IMAGE_GB = 6.1
 # Files of weights at the hub. Sources: public model.safetensors.index.json of the revisions and
 # tables of pins that name the shards, as far as there are any (docs/presets.md).
 SHARDS = {"mistral-7b": 2, "mistral-7b-instruct-v0.2": 3, "mixtral-8x7b": 19}
