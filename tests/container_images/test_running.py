@@ -6,17 +6,7 @@ What a kubelet makes of the images is tried on the real node.
 
 import json
 import os
-import re
-import socket
-import subprocess
-import tarfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
 from model_presets.catalog import load_catalog
@@ -25,8 +15,10 @@ from model_presets.tiny import read_lessons
 
 from requirements.bytecode import FLAGS, TIMED
 from tests.images import build_images
+from tests.images.contents import installed_packages, layers_of, listed_packages
 from tests.images.recipes import VERSION
-from tests.images.unpacked import Unpacked, read, unpacked
+from tests.images.serving import ask, serving
+from tests.images.unpacked import Unpacked, unpacked
 
 pytestmark = [
     pytest.mark.e2e,
@@ -100,13 +92,7 @@ def test_the_bill_of_materials_in_an_image_is_what_is_installed(
     name: str, request: pytest.FixtureRequest
 ) -> None:
     image: Unpacked = request.getfixturevalue(name)
-    bill = json.loads((image.root / "opt/requirements/installed.cdx.json").read_text())
-    listed = {(each["name"], each["version"]) for each in bill["components"]}
-    words = "import json; from importlib.metadata import distributions as all_of; "
-    words += "print(json.dumps([(each.name, each.version) for each in all_of()]))"
-    installed = json.loads(image.run("python", "-c", words).stdout)
-    found = {(re.sub("[-_.]+", "-", each).lower(), version) for each, version in installed}
-    assert found - {("atelier", VERSION)} == listed
+    assert installed_packages(image) - {("atelier", VERSION)} == listed_packages(image)
 
 
 @pytest.mark.parametrize("name", ["operator", "tiny", "trainer"])
@@ -140,47 +126,3 @@ def test_the_trainer_and_the_server_have_runtime_and_weights_in_common() -> None
     layers = [layers_of(image.archive) for image in images.values()]
     shared = [one for one, other in zip(*layers, strict=False) if one == other]
     assert sum(size for _, size in shared) > 0.95 * sum(size for _, size in layers[0])
-
-
-def layers_of(archive: Path) -> list[tuple[str, int]]:
-    """Return digest and bytes of each layer, the lowest first."""
-    with tarfile.open(archive) as tar:
-        (manifest,) = json.loads(read(tar, "manifest.json"))
-        config = json.loads(read(tar, manifest["Config"]))
-        sizes = [tar.getmember(name).size for name in manifest["Layers"]]
-    return list(zip(config["rootfs"]["diff_ids"], sizes, strict=True))
-
-
-@contextmanager
-def serving(image: Unpacked) -> Iterator[str]:
-    """Run the image's server on a free port until the end of the block."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    words = [*image.config["config"]["Entrypoint"], "--host", "127.0.0.1", "--port", str(port)]
-    url = f"http://127.0.0.1:{port}"
-    with subprocess.Popen(image.command(*words)) as process:  # noqa: S603 - fixed words
-        try:
-            wait_until_ready(process, f"{url}/ready", seconds=180)
-            yield url
-        finally:
-            process.terminate()
-    assert process.returncode == 0
-
-
-def wait_until_ready(process: subprocess.Popen[bytes], url: str, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the server ended before it was ready"
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - the loopback
-                return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.2)
-    pytest.fail(f"not ready after {seconds} s")
-
-
-def ask(url: str, body: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 - the loopback
-    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - the loopback
-        return json.load(response)

@@ -86,6 +86,8 @@ _MODEL_INPUTS = (
     "requirements/uv.lock",
 )
 _TINY = {"PRESET": "tiny-mistral", "TORCH_BUILD": "cpu"}
+# What production runs, but for the weights: TORCH_BUILD has the Dockerfile's default.
+_PRODUCTION = {"PRESET": "tiny-mistral"}
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -113,6 +115,19 @@ RECIPES: dict[str, Recipe] = {
             dockerfile="Dockerfile.mistral",
             inputs=("inference/model_tuning", "requirements/tuning.lock", *_MODEL_INPUTS),
             arguments=_TINY,
+            target="tuning",
+        ),
+        Recipe(
+            name="tiny-mistral-cuda",
+            dockerfile="Dockerfile.mistral",
+            inputs=("inference/model_server", *_MODEL_INPUTS),
+            arguments=_PRODUCTION,
+        ),
+        Recipe(
+            name="tiny-mistral-cuda-tuning",
+            dockerfile="Dockerfile.mistral",
+            inputs=("inference/model_tuning", "requirements/tuning.lock", *_MODEL_INPUTS),
+            arguments=_PRODUCTION,
             target="tuning",
         ),
     )
