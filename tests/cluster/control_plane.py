@@ -9,6 +9,7 @@ stays Terminating, and a test plays the parts that it needs played.
 import json
 import os
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,9 @@ from tests.cluster.surroundings import environment
 
 SIZE = "control-plane"
 COMMAND_SECONDS = 50
+SERVED_SECONDS = 30
+# What `kubectl wait` says of a null instead of waiting for it.
+NO_CONDITIONS = ".status.conditions accessor error: <nil>"
 Manifest = Mapping[str, Any]
 
 
@@ -122,7 +126,21 @@ class ControlPlane:
             name for name in done.stdout.split() if name.startswith("customresourcedefinition")
         ]
         if definitions:
-            self.kubectl("wait", "--for=condition=Established", "--timeout=30s", *definitions)
+            self._wait_until_served(definitions)
+
+    def _wait_until_served(self, definitions: Sequence[str]) -> None:
+        """Wait for definitions, also for one so new that its list of conditions is null yet."""
+        deadline = time.monotonic() + SERVED_SECONDS
+        while True:
+            try:
+                arguments = ("--for=condition=Established", f"--timeout={SERVED_SECONDS}s")
+                self.kubectl("wait", *arguments, *definitions)
+            except CommandError as error:
+                if NO_CONDITIONS not in str(error) or time.monotonic() > deadline:
+                    raise
+            else:
+                return
+            time.sleep(0.1)
 
     def create_namespace(self, name: str | None = None) -> str:
         """Make a namespace with its default service account (no controller makes one here)."""
