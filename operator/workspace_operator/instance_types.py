@@ -53,14 +53,24 @@ def find(name: str) -> InstanceType | None:
     return _TABLE.get(name)
 
 
-def misspelt(name: str) -> str:
+def doubt(name: str, cloud: str | None) -> str:
     """
-    Say which machines have nearly this name; nothing of one that is known, or is like none.
+    Say why a machine may never come: another cloud has it, or its name is nearly a known one.
 
-    The table is not complete, so a name that is not in it is still tried.
+    The table is not complete, so of a name that is not in it, and is like none, nothing is said.
+
+    Args:
+        name: The instance type that was asked for.
+        cloud: Where machines are asked for; none where nobody knows.
     """
-    if name in _TABLE:
-        return ""
+    known = _TABLE.get(name)
+    if known is not None:
+        if known.cloud == cloud or not of_cloud(cloud or ""):
+            return ""
+        return (
+            f"{name} is a machine of {known.cloud}, and this operator asks {cloud} for machines; "
+            f"did you mean one of {cloud}, or none, so that one is chosen?"
+        )
     lowered = {known.lower(): known for known in _TABLE}
     near = difflib.get_close_matches(name.lower(), lowered, n=2, cutoff=0.8)
     if not near:

@@ -118,3 +118,22 @@ def test_a_type_that_is_nearly_a_known_one_is_tried_and_questioned(name: str, sa
         note for note in plan.notes if said and said in note
     ]
     assert any(said in note for note in plan.notes) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("settings", "questioned"),
+    [
+        (SETTINGS, False),
+        (AWS, True),
+        (GCP, True),
+        (replace(SETTINGS, cloud=Cloud.KWOK), False),  # plays every cloud
+        (replace(AWS, node_class_group="example.com"), False),  # whose machines nobody knows
+        (BYO, False),
+    ],
+)
+def test_a_machine_of_another_cloud_is_questioned(settings: Settings, *, questioned: bool) -> None:
+    plan = planned(workspace(), settings)
+    sentence = f"{A100} is a machine of azure, and this operator asks {settings.cloud} for machines"
+    assert [note for note in plan.doubts if sentence in note] == list(plan.doubts)
+    assert bool(plan.doubts) == questioned
+    assert set(plan.doubts) <= set(plan.notes)

@@ -1,5 +1,7 @@
 """The truth about a Workspace: one row per situation, and what the user is told in it."""
 
+from dataclasses import replace
+
 import pytest
 from workspace_operator import conditions
 from workspace_operator.snapshot import Snapshot
@@ -13,6 +15,7 @@ from workspace_operator.status import (
 from workspace_operator.status.finding import Reason
 
 from tests.builders import (
+    AWS,
     BYO,
     at,
     claim,
@@ -52,6 +55,17 @@ def test_a_report_on_top_of_itself_changes_nothing(row: Row) -> None:
     made, status = told(row)
     again = made.model_copy(update={"status": status})
     assert report(again, planned(again, row.settings), world(row), NOW, fault=row.fault) == status
+
+
+def test_a_machine_of_another_cloud_is_questioned_where_the_user_reads_why_it_does_not_come() -> (
+    None
+):
+    new = next(row for row in ROWS if row.name == "claim is new")
+    _, status = told(replace(new, settings=AWS))
+    ready = status.condition("Ready")
+    assert ready
+    assert "is a machine of azure, and this operator asks aws for machines" in ready.message
+    assert "delete this Workspace and apply one with the right type" in ready.message
 
 
 def test_every_reason_is_in_the_table() -> None:

@@ -26,7 +26,7 @@ from workspace_operator.api.annotations import (
     idle_notes,
 )
 from workspace_operator.api.weights import IN_THE_IMAGE, WeightsSource, weights_source
-from workspace_operator.instance_types import find, misspelt
+from workspace_operator.instance_types import find
 from workspace_operator.memory_fit import MemoryFit, memory_fit, unknown_fit
 from workspace_operator.plan.config import (
     DRAIN_SECONDS,
@@ -38,6 +38,7 @@ from workspace_operator.plan.fit import check_fit
 from workspace_operator.plan.hardware import (
     BYPASS_ANNOTATION,
     asked_types,
+    doubts,
     hardware,
     own_labels,
 )
@@ -119,6 +120,7 @@ class Plan:
         ports: Where the pod answers; the Service leads to the first.
         node_labels: The user's own labels, which nodes carry.
         notes: What the manifest asks for and this operator has no use for.
+        doubts: Why a machine that was named may never come; a part of the notes.
         price_per_hour: What all nodes cost in an hour, where the administrator told prices.
         options: The machines to choose from; for a user who wants a plan only.
         expected_minutes: How long phases take by the administrator's word.
@@ -141,6 +143,7 @@ class Plan:
     drain_seconds: int
     node_labels: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     gpu_resource: str = GPU_RESOURCE
     ports: tuple[int, ...] = (MODEL_PORT,)
     price_per_hour: str | None = None
@@ -203,7 +206,8 @@ def plan(
         ),
         drain_seconds=drain,
         node_labels=own_labels(workspace),
-        notes=(*config.notes, *notes_of(workspace, machines.left_out, byo=byo)),
+        notes=(*config.notes, *notes_of(workspace, machines.left_out, settings)),
+        doubts=doubts(workspace, settings),
         price_per_hour=price_per_hour(machines.candidates, workspace.resource.count, settings),
         options=options(workspace, preset, settings, context)
         if plan_only(workspace) and not byo
@@ -262,7 +266,8 @@ def plan_template(workspace: Workspace, settings: Settings) -> Plan:
         drain_seconds=0,
         ports=ports_of(template),
         node_labels=own_labels(workspace),
-        notes=(*notes, *notes_of(workspace, (), byo=byo)),
+        notes=(*notes, *notes_of(workspace, (), settings)),
+        doubts=doubts(workspace, settings),
     )
 
 
@@ -271,9 +276,12 @@ def ports_of(template: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(dict.fromkeys((served_port(template, MODEL_PORT), *declared_ports(template))))
 
 
-def notes_of(workspace: Workspace, left_out: tuple[str, ...], *, byo: bool) -> tuple[str, ...]:
+def notes_of(
+    workspace: Workspace, left_out: tuple[str, ...], settings: Settings
+) -> tuple[str, ...]:
     """Say what the manifest asks for and this operator has no use for."""
-    notes = list(idle_notes(workspace.annotations))
+    byo = settings.node_provisioner is NodeProvisioner.BYO
+    notes = [*idle_notes(workspace.annotations), *doubts(workspace, settings)]
     if left_out:
         notes.append(
             f"left out of the instance types, since they cannot hold the model: "
@@ -283,8 +291,6 @@ def notes_of(workspace: Workspace, left_out: tuple[str, ...], *, byo: bool) -> t
         notes.append(
             "resource.preferredNodes has no effect: choose nodes by resource.labelSelector"
         )
-    if not byo:
-        notes.extend(hint for name in asked_types(workspace) if (hint := misspelt(name)))
     for named, where in (
         (workspace.resource.instance_type, "resource.instanceType"),
         (workspace.annotations.get(TYPES_ANNOTATION), f"annotation {TYPES_ANNOTATION}"),

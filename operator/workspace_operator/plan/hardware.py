@@ -20,7 +20,7 @@ from workspace_operator.api.annotations import (
     TYPE_NAME,
     TYPES_ANNOTATION,
 )
-from workspace_operator.instance_types import Gpu, InstanceType, find
+from workspace_operator.instance_types import Gpu, InstanceType, doubt, find
 from workspace_operator.memory_fit import fitting_types, gpus_in_use, holds, needed_bytes
 from workspace_operator.plan.refusal import PlanError
 from workspace_operator.settings import NodeProvisioner, Settings
@@ -107,6 +107,14 @@ def asked_types(workspace: Workspace) -> tuple[str, ...]:
             f"annotation {TYPES_ANNOTATION}: {len(names)} names; use at most {MOST_TYPES}",
         )
     return tuple(dict.fromkeys([*([first] if first else []), *names]))
+
+
+def doubts(workspace: Workspace, settings: Settings) -> tuple[str, ...]:
+    """Say of each machine that the user names why it may never come, where that is known."""
+    if settings.node_provisioner is NodeProvisioner.BYO:
+        return ()
+    cloud = None if settings.node_class_group else settings.cloud  # a node class of somebody's own
+    return tuple(said for name in asked_types(workspace) if (said := doubt(name, cloud)))
 
 
 def own_labels(workspace: Workspace) -> dict[str, str]:

@@ -11,7 +11,7 @@ from model_presets.preset import Preset
 
 from workspace_operator.api import Workspace
 from workspace_operator.plan import Plan, PlanError, notes_of
-from workspace_operator.plan.hardware import BYPASS_ANNOTATION, own_labels
+from workspace_operator.plan.hardware import BYPASS_ANNOTATION, doubts, own_labels
 from workspace_operator.plan.options import price_per_hour
 from workspace_operator.plan.server import MODEL_PORT
 from workspace_operator.plan.training import (
@@ -20,7 +20,7 @@ from workspace_operator.plan.training import (
     training_hardware,
     training_image,
 )
-from workspace_operator.settings import NodeProvisioner, Settings
+from workspace_operator.settings import Settings
 from workspace_operator.tuning_fit import tuning_fit
 
 # Beside the image: the data, what is made of it, results with two checkpoints.
@@ -60,7 +60,6 @@ def plan_tuning(
             if machines.candidates
             else fit.sentence,
         )
-    byo = settings.node_provisioner is NodeProvisioner.BYO
     return Plan(
         preset=preset,
         provisioner=settings.node_provisioner,
@@ -77,7 +76,8 @@ def plan_tuning(
         drain_seconds=GRACE_SECONDS,
         ports=(MODEL_PORT,),
         node_labels=own_labels(workspace),
-        notes=(*config.notes, *notes_of(workspace, machines.left_out, byo=byo)),
+        notes=(*config.notes, *notes_of(workspace, machines.left_out, settings)),
+        doubts=doubts(workspace, settings),
         price_per_hour=price_per_hour(machines.candidates, 1, settings),
         expected_minutes=settings.figures.expected_minutes,
         training=training,

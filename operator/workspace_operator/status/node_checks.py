@@ -5,7 +5,6 @@ Must not import pod checks or the ladder.
 """
 
 from workspace_operator import conditions
-from workspace_operator.instance_types import misspelt
 from workspace_operator.objects.metadata import claim_name, identity_of
 from workspace_operator.objects.placement import has_free_gpus, node_terms, shows_gpus
 from workspace_operator.objects.slots import Slot
@@ -161,13 +160,12 @@ def _retry(evidence: Evidence, slot: Slot) -> Finding:
 
 
 def _hint(evidence: Evidence) -> str:
-    """Say what a machine that nobody knows may have been meant to be, and how to get that."""
-    hints = [hint for name in evidence.plan.candidates if (hint := misspelt(name))]
-    if not hints:
+    """Say why a machine may never come, and how to ask for another."""
+    if not evidence.plan.doubts:
         return ""
     return (
-        f"{' '.join(hints)} The type cannot be changed: delete this Workspace and apply one with "
-        "the right type. "
+        f"{' '.join(evidence.plan.doubts)} The type cannot be changed: delete this Workspace and "
+        "apply one with the right type. "
     )
 
 
