@@ -16,7 +16,6 @@ from workspace_operator.cluster import (
     Manifest,
     Unreachable,
 )
-from workspace_operator.cluster.connection import NoCredentials
 from workspace_operator.cluster.kinds import DEPLOYMENT, NODE, SERVICE
 
 from tests.cluster import ControlPlane
@@ -284,9 +283,3 @@ async def test_nobody_at_the_address_is_unreachable(
             await cluster.list(NODE)
     finally:
         await connection.close()
-
-
-async def test_no_credentials_say_where_we_looked(tmp_path: Path) -> None:
-    missing = tmp_path / "nothing"
-    with pytest.raises(NoCredentials, match="set KUBECONFIG"):
-        await Connection(str(missing), on_answer=lambda: None).open()

@@ -13,6 +13,7 @@ credentials read anew.
 
 import asyncio
 import json
+import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import yaml
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
@@ -120,10 +122,8 @@ class Connection:
                 await load_kube_config(  # type: ignore[no-untyped-call]
                     config_file=self._kubeconfig, client_configuration=configuration
                 )
-        except (ConfigException, OSError, TypeError, ValueError) as error:
-            where = self._kubeconfig or "the pod's ServiceAccount or ~/.kube/config"
-            message = f"no usable credentials in {where}: {error}; set KUBECONFIG"
-            raise NoCredentials(message) from error
+        except (ConfigException, OSError, TypeError, ValueError, yaml.YAMLError) as error:
+            raise NoCredentials(_unusable(self._kubeconfig, error)) from error
         return configuration
 
     async def _renew(self, used: ApiClient) -> None:
@@ -164,6 +164,18 @@ class Connection:
             answer = await _exchange(self._open_client, request)
         self._on_answer()
         return answer
+
+
+def _unusable(kubeconfig: str | None, error: Exception) -> str:
+    """Say in one line where credentials were looked for, and what is wrong there."""
+    if kubeconfig:
+        where, files = kubeconfig, [Path(each) for each in kubeconfig.split(os.pathsep)]
+    else:
+        where = "the pod's ServiceAccount or ~/.kube/config"
+        files = [TOKEN_FILE, Path("~/.kube/config").expanduser()]
+    found = any(file.exists() for file in files)
+    why = " ".join(str(error).split()) if found else "there is no such file"
+    return f"no usable credentials in {where}: {why}; set KUBECONFIG"
 
 
 async def _exchange(client: ApiClient, request: Request) -> Manifest:
