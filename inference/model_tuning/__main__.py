@@ -101,13 +101,20 @@ def main(arguments: list[str]) -> int:
     if parsed.command == "fetch":
         return _guarded(lambda: fetch_urls(parsed.url, parsed.output), Progress())
     progress = Progress()
-    with answering(progress, parsed.host, parsed.port):
+    if not parsed.preset:
+        return _explain("--preset: name one, or set ATELIER_PRESET", progress, EXIT_REFUSED)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(answering(progress, parsed.host, parsed.port))
+        except (OSError, OverflowError) as error:
+            where = f"--host {parsed.host}, --port {parsed.port}"
+            return _explain(f"{where}: cannot listen: {error}", progress, EXIT_REFUSED)
         return _guarded(lambda: run_training(parsed, progress), progress)
 
 
 def run_training(parsed: argparse.Namespace, progress: Progress) -> None:
     """Check everything that can be checked without the weights, then train, then hand over."""
-    preset = load_catalog().get(parsed.preset or "")
+    preset = load_catalog().get(parsed.preset)
     if not preset.tunable:
         raise InvalidTraining("tuning.preset.name", preset.name, "this preset cannot be tuned")
     method = read_method(parsed.method)
@@ -139,8 +146,7 @@ def run_training(parsed: argparse.Namespace, progress: Progress) -> None:
     send(folder)
     progress.enter("succeeded")
     logger.info(sentence(progress.look()))
-    with contextlib.suppress(OSError):  # the last figures, for whoever looks when the pod has ended
-        TERMINATION_LOG.write_text(json.dumps(asdict(progress.look())), encoding="utf-8")
+    _leave(json.dumps(asdict(progress.look())))  # for whoever looks when the pod has ended
 
 
 def _push(parsed: argparse.Namespace, preset: Preset, folder: Path) -> None:
@@ -217,9 +223,15 @@ def _guarded(action: Callable[[], None], progress: Progress) -> int:
 def _explain(message: str, progress: Progress, code: int) -> int:
     progress.enter("failed", error=message)
     print(f"model_tuning: {message}", file=sys.stderr)  # noqa: T201 - a command speaks
-    with contextlib.suppress(OSError):
-        TERMINATION_LOG.write_text(message[:LONGEST_MESSAGE], encoding="utf-8")
+    _leave(message[:LONGEST_MESSAGE])
     return code
+
+
+def _leave(text: str) -> None:
+    """Leave last words for the pod's status; the kubelet makes the file, nobody else has one."""
+    with contextlib.suppress(OSError):
+        if TERMINATION_LOG.is_file():
+            TERMINATION_LOG.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
