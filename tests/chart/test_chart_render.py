@@ -180,6 +180,8 @@ WRONG = {
     "a registry with a scheme": ({"plainHttpRegistries": ["http://r"]}, "/plainHttpRegistries/0"),
     "no port of the API server": ({"networkPolicy__apiServerPorts": []}, "/apiServerPorts"),
     "an address for a range": ({"networkPolicy__apiServerRanges": ["10.0.0.1"]}, "/0"),
+    "an unknown placeholder": ({"presetImage": "r/{model}"}, "/presetImage"),
+    "half a placeholder": ({"tuningImage": "r/{preset"}, "/tuningImage"),
     "a short digest": ({"image__digest": "sha256:12"}, "/image/digest"),
     "a preset that is no YAML file": ({"presets": {"a.txt": "x"}}, "a.txt"),
     "a misspelt inner value": ({"crd__keep": True}, "keep"),
