@@ -1,15 +1,17 @@
 """
-Apply the examples as a user does.
+Apply the examples as a user does: each is taken whole, and planned without a word of doubt.
 """
 
 from pathlib import Path
 
 import pytest
 import yaml
-from model_presets.catalog import load_catalog
 from workspace_operator.api import parse
 from workspace_operator.crd import definition
+from workspace_operator.decision import decide
+from workspace_operator.plan import Plan
 
+from tests.builders import BYO, CATALOG, SETTINGS
 from tests.cluster import ControlPlane
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
@@ -27,6 +29,7 @@ def test_an_example_is_applied_and_understood(
 
     name = yaml.safe_load(path.read_text())["metadata"]["name"]
     workspace = parse(control_plane.read("get", "workspace", name, "-n", namespace))
-    assert workspace.inference is not None
-    assert workspace.inference.preset is not None
-    load_catalog().get(workspace.inference.preset.name)
+    settings = BYO if path.stem == "own-nodes" else SETTINGS
+    decided = decide(workspace, None, CATALOG, settings)
+    assert isinstance(decided, Plan), decided
+    assert decided.notes == ()
