@@ -17,12 +17,10 @@ INFERENCE_READY = "InferenceReady"
 JOB_STARTED = "JobStarted"
 WORKSPACE_SUCCEEDED = "WorkspaceSucceeded"
 WORKSPACE_DELETING = "WorkspaceDeleting"
-BENCHMARK_COMPLETED = "BenchmarkCompleted"
 
 # Types of ours.
 SPEC_VALID = "SpecValid"
 PLAN_FITS = "PlanFits"
-GPU_VISIBLE = "GPUVisible"
 IMAGE_PULLED = "ImagePulled"
 WEIGHTS_LOADED = "WeightsLoaded"
 ROLLED_OUT = "RolledOut"
@@ -32,12 +30,10 @@ STALLED = "Stalled"
 # Reasons of KAITO: nodes.
 NODE_CLAIMS_READY = "NodeClaimsReady"
 NODE_CLAIM_NOT_READY = "NodeClaimNotReady"
-AWAITING_RECONCILIATION = "AwaitingReconciliation"
 NODES_ARE_READY = "NodesReady"
 NODE_NOT_READY = "NodeNotReady"
 NODE_PLUGINS_NOT_READY = "NodePluginsNotReady"
 RESOURCE_SUCCESS = "workspaceResourceStatusSuccess"
-RESOURCE_NOT_READY = "workspaceResourceStatusNotReady"
 
 # Reasons of KAITO: inference.
 INFERENCE_SUCCESS = "WorkspaceInferenceStatusSuccess"
@@ -61,7 +57,6 @@ SUCCEEDED = "workspaceSucceeded"
 PENDING = "workspacePending"
 FAILED = "workspaceFailed"
 DELETED = "workspaceDeleted"
-BENCHMARK_FAILED = "BenchmarkFailed"
 
 # Values of status.state.
 STATE_PENDING = "Pending"

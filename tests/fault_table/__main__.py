@@ -74,7 +74,12 @@ def main() -> int:
     """Play, write and print."""
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--check", action="store_true", help="leave the README as it is")
-    parser.add_argument("--only", help="the name of one situation; implies --check")
+    parser.add_argument(
+        "--only",
+        choices=[each.name for each in SCENARIOS],
+        metavar="SITUATION",
+        help="play one, by its name; implies --check",
+    )
     arguments = parser.parse_args()
     chosen = [each for each in SCENARIOS if arguments.only in {None, each.name}]
     with control_plane(controllers=CONTROLLERS) as plane:
