@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from model_presets.ends import End
 from model_presets.hub import (
     DownloadFailed,
-    RemoteFile,
     Report,
     attempt,
     check_blob,
@@ -31,6 +30,7 @@ from model_presets.hub import (
 from model_presets.lock import Lock, WrongWeights, hash_files
 from model_presets.preset import Preset
 from model_presets.progress import Meter, folder_bytes, gigabytes, reporting
+from model_presets.remote_file import RemoteFile
 from model_presets.transfer import transfer
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 from model_presets.ends import End, is_full_disk
 from model_presets.lock import Lock, LockedFile, hash_files, is_wanted
 from model_presets.preset import Preset
+from model_presets.remote_file import RemoteFile
 from model_presets.transfer import transfer
 
 if TYPE_CHECKING:
@@ -71,24 +72,6 @@ class Patience:
     failed: type[Exception]
     is_final: Callable[[int], bool]
     remedy: Callable[[int], str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteFile:
-    """
-    Hold what the hub says of one file.
-
-    Attributes:
-        path: Its name in the repository.
-        size: Bytes.
-        sha256: Of the content, for a large file; none for one that git keeps itself.
-        blob_id: Git's id of the content, 40 hexadecimal digits, where `sha256` is none.
-    """
-
-    path: str
-    size: int
-    sha256: str | None
-    blob_id: str | None = None
 
 
 def open_hub(endpoint: str | None, token: str | None) -> "HfApi":

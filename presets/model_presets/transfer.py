@@ -15,10 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_presets.remote_file import RemoteFile
+
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-
-    from model_presets.hub import RemoteFile
 
 # Below the folder of weights, and gone when all of them are there.
 PARTS = Path(".cache/parts")
@@ -34,7 +34,7 @@ def transfer(
     api: "HfApi",
     repo: str,
     revision: str,
-    file: "RemoteFile",
+    file: RemoteFile,
     directory: Path,
     count: Callable[[int], None] = lambda _bytes: None,
 ) -> None:
@@ -79,7 +79,7 @@ def transfer(
 
 def _receive(
     api: "HfApi",
-    what: "tuple[str, str, RemoteFile]",
+    what: tuple[str, str, RemoteFile],
     part: Path,
     count: Callable[[int], None],
 ) -> None:
