@@ -213,14 +213,19 @@ class Engine:
     # The thread, from here on.
 
     def _run(self) -> None:
+        end: str | None = "the engine's thread ended without a word"
         try:
             while self._take_messages():
                 self._step()
+            end = None
         except Exception as error:
             # The boundary of the thread: whatever broke must reach every reader.
             logger.exception("engine_died")
             self._device_lost = isinstance(error, RunnerLost)
-            self._post_end(f"the engine ended: {type(error).__name__}: {error}")
+            end = f"the engine ended: {type(error).__name__}: {error}"
+        finally:
+            if end is not None:  # also where what broke is no Exception, as SystemExit is none
+                self._post_end(end)
 
     def _take_messages(self) -> bool:
         """Take in what was asked since the last step, waiting if idle; False to end."""

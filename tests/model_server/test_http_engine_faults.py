@@ -3,10 +3,16 @@
 import asyncio
 import threading
 
+import pytest
 from model_server.batch import Batch, OutOfMemory, RunnerLost
 
 from tests.model_server.fake_runner import FakeRunner
 from tests.model_server.http_server import counting, serving, status, until
+
+# The thread's own machinery lets SystemExit pass in silence; pytest does not.
+ENDS_WITHOUT_A_WORD = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning"
+)
 
 
 async def test_a_step_that_fails_fails_its_requests_and_no_others() -> None:
@@ -105,6 +111,25 @@ async def test_an_engine_that_dies_fails_what_is_open_and_ends_with_70() -> None
         assert failed.status_code in (500, 503)
         assert await asyncio.wait_for(running.ended, 10) == 70
         assert "died" in str(running.server.failure)
+
+
+@ENDS_WITHOUT_A_WORD
+async def test_a_thread_that_ends_without_a_word_keeps_no_request_open() -> None:
+    """The open answer is told at once, so that nothing waits for a drain."""
+    begun = threading.Event()
+
+    def leave(_batch: Batch) -> None:
+        assert begun.wait(10)
+        raise SystemExit
+
+    runner = FakeRunner(max_model_len=128)
+    async with serving(counting(runner)) as running:
+        runner.on_step = leave
+        asked = asyncio.create_task(running.chat("abc"))
+        await until(lambda: running.service.open_answers == 1)
+        begun.set()
+        assert (await asked).status_code in (500, 503)
+        assert await asyncio.wait_for(running.ended, 10) == 70
 
 
 async def test_an_engine_that_is_silent_is_not_ready_then_ends_with_70() -> None:
