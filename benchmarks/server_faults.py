@@ -1,9 +1,10 @@
 """
 Time how the server bears faults: `python -m benchmarks.server_faults`.
 
-Slow sockets beside good clients, clients that leave, an engine that dies or hangs, servers replaced
-under load; `serving/faults.py` says how each is played. Each figure stands beside its goal
-(`serving/fault_gates.yaml`). Prints a table, and one JSON object last. About eight minutes, five of
+Slow sockets beside good clients, the worst requests beside streams, clients that leave, an engine
+that dies or hangs, servers replaced under load; `serving/faults.py` and `serving/neighbours.py` say
+how each is played. Each figure stands beside its goal
+(`serving/fault_gates.yaml`). Prints a table, and one JSON object last. About ten minutes, five of
 which are the rolling update. What has no time in it is counted elsewhere:
 `make server-fault-table`, `make abuse`.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.server import Bench, arguments_of, machine
-from benchmarks.serving import engines, faults, sweep
+from benchmarks.serving import engines, faults, neighbours, sweep
 from benchmarks.serving.gates import judge, read_gates
 from benchmarks.serving.report import gates_table
 
@@ -42,6 +43,7 @@ async def measure(bench: Bench, arguments: argparse.Namespace) -> dict[str, Any]
         slow = await faults.slow_sockets(endpoint, prompts, arguments.repeats)
         sweep.tell("leavers")
         left = await faults.leavers(endpoint, prompts[0], arguments.repeats)
+        beside = await neighbours.measure(endpoint, prompts, arguments.repeats)
     finally:
         endpoint.close()
     sweep.tell("broken engines")
@@ -53,6 +55,7 @@ async def measure(bench: Bench, arguments: argparse.Namespace) -> dict[str, Any]
     return {
         "slow_sockets": slow,
         "leavers": left,
+        "neighbours": beside,
         "broken_engines": broken,
         "rolling_update": update,
     }

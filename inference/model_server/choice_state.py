@@ -25,7 +25,7 @@ class ChoiceState:
         self.reason: str | None = None
         self._chat = chat
         self._shows_logprobs = shows_logprobs
-        self._opening = len(opening)
+        self._characters = len(opening)  # of what has been shown so far, where tokens are shown
         self._texts = [opening]
         self._tokens: list[ShownToken] = []
 
@@ -35,28 +35,31 @@ class ChoiceState:
         self.reason = piece.finish_reason
         self._texts.append(piece.text)
         self._tokens += piece.logprobs
+        self._characters += _characters(piece.logprobs)
 
     def logprobs_of(self, piece: Piece) -> dict[str, Any] | None:
         """Write the log probabilities of a piece that has been taken, if they were asked for."""
         if not piece.logprobs:
             return None
-        before = self._tokens[: len(self._tokens) - len(piece.logprobs)]
-        return self._logprobs(piece.logprobs, before)
+        return self._logprobs(piece.logprobs)
 
     def choice(self) -> Choice:
         """Return the whole choice, once it has ended."""
         return Choice(
             text="".join(self._texts),
             finish_reason=self.reason or "error",
-            logprobs=self._logprobs(self._tokens, ()) if self._shows_logprobs else None,
+            logprobs=self._logprobs(self._tokens) if self._shows_logprobs else None,
         )
 
-    def _logprobs(
-        self, tokens: Sequence[ShownToken], before: Sequence[ShownToken]
-    ) -> dict[str, Any]:
+    def _logprobs(self, tokens: Sequence[ShownToken]) -> dict[str, Any]:
+        """Write the log probabilities of the newest tokens."""
         if self._chat:
             return chat_logprobs(tokens)
-        return completion_logprobs(tokens, self._opening + sum(len(t.text) for t in before))
+        return completion_logprobs(tokens, self._characters - _characters(tokens))
+
+
+def _characters(tokens: Sequence[ShownToken]) -> int:
+    return sum(len(token.text) for token in tokens)
 
 
 class AnswerState:

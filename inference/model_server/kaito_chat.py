@@ -13,7 +13,7 @@ Pure. Must not import torch, transformers, or anything that answers requests.
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import FailFast, Field
 
 from model_server import errors
 from model_server.protocol import CompletionRequest, Message
@@ -48,7 +48,7 @@ class KaitoChat(Strict):
     """Ask for a continuation, or for the next turn of a conversation."""
 
     prompt: str | None = None
-    messages: Annotated[list[Message] | None, Field(min_length=1)] = None
+    messages: Annotated[list[Message] | None, Field(min_length=1), FailFast()] = None
     return_full_text: bool = True
     clean_up_tokenization_spaces: bool | None = None  # no Mistral tokenizer has such spaces
     prefix: str | None = None

@@ -17,6 +17,7 @@ from typing import Any
 DONE = b"data: [DONE]\n\n"
 # Made once: json.dumps makes one at each call that asks for another form than its own.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_DEPTH = 5  # document, choices, choice, logprobs, content: then each token in one call
 KINDS = {"chat": "chat.completion.chunk", "completion": "text_completion"}
 
 
@@ -120,7 +121,11 @@ def error_event(document: dict[str, Any]) -> bytes:
 
 
 def whole_answer(head: AnswerHead, *, chat: bool, choices: Sequence[Choice], usage: Usage) -> bytes:
-    """Write the answer that is not streamed."""
+    """
+    Write the answer that is not streamed.
+
+    Its log probabilities may be a million entries: who has them written does so in a thread.
+    """
     document = {
         "id": head.answer_id,
         "object": "chat.completion" if chat else "text_completion",
@@ -137,7 +142,7 @@ def whole_answer(head: AnswerHead, *, chat: bool, choices: Sequence[Choice], usa
         ],
         "usage": usage.document(),
     }
-    return _json(document).encode()
+    return _json_in_turns(document, _DEPTH).encode()
 
 
 def _content(text: str, *, chat: bool) -> dict[str, Any]:
@@ -149,6 +154,16 @@ def _content(text: str, *, chat: bool) -> dict[str, Any]:
 def only_text(text: str) -> bytes:
     """Write an answer in the shape of KAITO's old server."""
     return _json({"Result": text}).encode()
+
+
+def _json_in_turns(value: object, depth: int) -> str:
+    """Write JSON in many small calls: each keeps Python's lock, other threads run in between."""
+    if depth and isinstance(value, dict):
+        parts = (f"{_json(key)}:{_json_in_turns(v, depth - 1)}" for key, v in value.items())
+        return f"{{{','.join(parts)}}}"
+    if depth and isinstance(value, list):
+        return f"[{','.join(_json_in_turns(v, depth - 1) for v in value)}]"
+    return _json(value)
 
 
 def _json(value: object) -> str:

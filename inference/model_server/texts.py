@@ -12,7 +12,7 @@ from typing import Annotated
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import Field
+from pydantic import FailFast, Field
 
 from model_server import errors
 from model_server.bodies import read_body
@@ -27,7 +27,7 @@ class TokenizeRequest(Strict):
 
     model: str | None = Field(default=None, max_length=256)
     prompt: str | None = None
-    messages: Annotated[list[Message] | None, Field(min_length=1)] = None
+    messages: Annotated[list[Message] | None, Field(min_length=1), FailFast()] = None
     add_special_tokens: bool = True
     add_generation_prompt: Annotated[bool | None, only([True])] = None
     return_token_strs: Annotated[bool | None, only([False])] = None
@@ -37,7 +37,7 @@ class DetokenizeRequest(Strict):
     """Ask for the text of tokens."""
 
     model: str | None = Field(default=None, max_length=256)
-    tokens: list[Annotated[int, Field(ge=0)]]
+    tokens: Annotated[list[Annotated[int, Field(ge=0)]], FailFast()]
 
 
 def add_texts(app: FastAPI, service: Service) -> None:

@@ -7,7 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from model_server.errors import ApiError
-from model_server.protocol import ChatRequest, CompletionRequest, parse
+from model_server.kaito_chat import KaitoChat
+from model_server.protocol import MAX_FAULTS, ChatRequest, CompletionRequest, parse
+from model_server.strict_body import Strict
+from model_server.texts import DetokenizeRequest, TokenizeRequest
+from pydantic import ValidationError
 
 MARK = "ZQXJV"  # stands in every value that a caller sends here, in no message of ours
 
@@ -103,3 +107,36 @@ def test_a_field_that_is_not_built_says_what_it_accepts(
         chat(**{field: value})
     assert refused.value.problem.param == field
     assert hint in refused.value.problem.message
+
+
+def listed(kind: type[Strict], field: str, part: str) -> int:
+    """Count the faults that are found in a long list of one bad value."""
+    body = f'{{"{field}": [{",".join([part] * 1000)}]}}'
+    with pytest.raises(ValidationError) as caught:
+        kind.model_validate_json(body)
+    return sum(error["loc"][0] == field for error in caught.value.errors())
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "part"),
+    [
+        (ChatRequest, "messages", "{}"),
+        (ChatRequest, "messages", "1"),
+        (KaitoChat, "messages", "{}"),
+        (TokenizeRequest, "messages", "{}"),
+        (DetokenizeRequest, "tokens", "-1"),
+    ],
+)
+def test_a_list_is_left_at_its_first_bad_value(kind: type[Strict], field: str, part: str) -> None:
+    """A megabyte of them would hold up everyone for seconds."""
+    assert listed(kind, field, part) <= 2
+
+
+def test_a_crowd_of_faults_is_counted_and_not_written_down() -> None:
+    body = json.dumps({f"x{i}": 1 for i in range(MAX_FAULTS + 1)} | {"prompt": "x"})
+    with pytest.raises(ApiError, match="101 fields are unknown or wrong") as caught:
+        parse(CompletionRequest, body.encode())
+    assert caught.value.problem.status == 422
+    few = json.dumps({f"x{i}": 1 for i in range(MAX_FAULTS)} | {"prompt": "x"})
+    with pytest.raises(ApiError, match="x0: this server knows no such field"):
+        parse(CompletionRequest, few.encode())

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from model_server.errors import internal
+from model_server.shown_tokens import ShownToken, chat_logprobs, completion_logprobs
 from model_server.sse import AnswerHead, Choice, ChunkWriter, Usage, error_event, whole_answer
 
 HEAD = AnswerHead(answer_id="chatcmpl-1", created=7, model='a "model"')
@@ -73,6 +74,22 @@ def test_a_whole_answer_is_one_json_document() -> None:
     document = json.loads(body)
     assert document["object"] == "text_completion"
     assert document["choices"][0]["text"] == "é\n"
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_log_probabilities_are_written_token_by_token_and_come_out_whole(chat: bool) -> None:  # noqa: FBT001
+    tokens = [
+        ShownToken(
+            data=f"é{n}".encode(), logprob=-n / 3, top=(ShownToken(data=b"\xff", logprob=-1.0),)
+        )
+        for n in range(3)
+    ]
+    logprobs = chat_logprobs(tokens) if chat else completion_logprobs(tokens, 7)
+    usage = Usage(prompt_tokens=1, completion_tokens=2)
+    choices = [Choice(text="x", finish_reason="stop", logprobs=logprobs)] * 2
+    document = json.loads(whole_answer(HEAD, chat=chat, choices=choices, usage=usage))
+    assert [choice["logprobs"] for choice in document["choices"]] == [logprobs] * 2
+    assert [choice["index"] for choice in document["choices"]] == [0, 1]
 
 
 def test_an_error_is_an_event_too() -> None:
