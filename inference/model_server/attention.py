@@ -15,101 +15,18 @@ This file computes with SDPA and an explicit mask, on a CPU and on CUDA alike. K
 before anything is read, so a token finds its own and its chunk's in the cache like all others.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self, TypeVar, cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AttentionInterface
 
-from model_server.kernels.twins import finite
+from model_server.layer_cache import LayerCache
 
 IMPLEMENTATION = "block_cache"  # the name that the model's config selects
-
-
-class Gathered:
-    """
-    Keep memory for what a layer reads, on a CPU: the next layer reads into the same.
-
-    A fresh tensor of a few megabytes costs more in page faults than the copy into it.
-    """
-
-    def __init__(self) -> None:
-        """Start with none; it grows to the largest step."""
-        self._held: dict[str, Tensor] = {}
-
-    def take(self, name: str, cells: Tensor, blocks: Tensor) -> Tensor:
-        """Copy those blocks of (H_kv, blocks, block_size, D) -> (H_kv, count, block_size, D)."""
-        shape = (cells.shape[0], len(blocks), *cells.shape[2:])
-        size = math.prod(shape)
-        held = self._held.get(name)
-        if held is None or held.numel() < size:
-            held = self._held[name] = cells.new_empty(size)
-        return torch.index_select(cells, 1, blocks, out=held[:size].view(shape))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerCache:
-    """
-    Hold the keys and values of one layer: (blocks, block_size, H_kv, D) each.
-
-    On a CPU they lie in memory head by head (`make`): what is gathered is then as attention wants
-    it, the cells of one head one behind the other.
-    """
-
-    keys: Tensor
-    values: Tensor
-    gathered: Gathered
-
-    @classmethod
-    def make(
-        cls,
-        shape: tuple[int, int, int, int],
-        *,
-        dtype: torch.dtype,
-        device: torch.device,
-        gathered: Gathered,
-    ) -> Self:
-        """Allocate (blocks, block_size, H_kv, D) twice; zeros, so that no cell is NaN."""
-        blocks, block_size, heads, size = shape
-
-        def cells() -> Tensor:
-            if device.type != "cpu":
-                return torch.zeros(shape, dtype=dtype, device=device)
-            by_head = torch.zeros((heads, blocks, block_size, size), dtype=dtype)
-            return by_head.permute(1, 2, 0, 3)
-
-        return cls(keys=cells(), values=cells(), gathered=gathered)
-
-    def write(self, slots: Tensor, keys: Tensor, values: Tensor) -> None:
-        """
-        Store new keys and values, with 0 for what is no number: `rotate_and_store` says why.
-
-        Args:
-            slots: (T,) where: block * block_size + offset.
-            keys: (T, H_kv, D), rotated already.
-            values: (T, H_kv, D).
-        """
-        self.keys.flatten(0, 1).index_copy_(0, slots, finite(keys))
-        self.values.flatten(0, 1).index_copy_(0, slots, finite(values))
-
-    def read(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
-        """
-        Gather rows of blocks, (B, N) -> keys and values of (B, H_kv, N * block_size, D).
-
-        They hold until the next read.
-        """
-        return self._read("keys", self.keys, blocks), self._read("values", self.values, blocks)
-
-    def _read(self, name: str, cells: Tensor, blocks: Tensor) -> Tensor:
-        if cells.device.type != "cpu":
-            return cells[blocks].flatten(1, 2).transpose(1, 2)
-        by_head = self.gathered.take(name, cells.permute(2, 0, 1, 3), blocks.flatten())
-        heads, size = by_head.shape[0], by_head.shape[-1]
-        return by_head.view(heads, blocks.shape[0], -1, size).transpose(0, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,17 +36,34 @@ class DecodePart:
     begin: int
     end: int
     blocks: Tensor  # (end - begin, N), N as the longest of these needs it
-    mask: Tensor  # (end - begin, 1, 1, N * block_size) bool, True where the token may read
+    mask: Tensor  # (end - begin, 1, 1, N * block_size), what is added to the scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearPart:
+    """Describe the first tokens of the row, whose sequences have rows of near memory."""
+
+    count: int
+    length: int  # cells that are read of each row
+    sources: Tensor  # (S,) cells of the blocks that the rows lack, those of this step among them
+    targets: Tensor  # (S,) where these go: row * cells + cell
+    mask: Tensor | None  # (count, 1, 1, length), added to scores; None where all read every cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeRows:
-    """Describe the first B tokens of the row, each of a sequence of its own."""
+    """
+    Describe the first B tokens of the row, each of a sequence of its own.
 
-    blocks: Tensor  # (B, N), padded with any block: nobody reads it
-    first_positions: Tensor  # (B,) of the first cell of each table
+    The tables are those of the last F of them, which have no row of near memory: of all for who
+    reads no masks.
+    """
+
+    blocks: Tensor  # (F, N), padded with any block: nobody reads it
+    first_positions: Tensor  # (F,) of the first cell of each table
     positions: Tensor  # (B,) of the tokens
-    parts: tuple[DecodePart, ...] = ()  # all B of them, for who reads masks
+    near: NearPart | None = None
+    parts: tuple[DecodePart, ...] = ()  # all F of them, for who reads masks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +75,8 @@ class PromptChunk:
     blocks: Tensor  # (1, N)
     first_position: int  # of the first cell of the table
     position: int  # of the first token
-    mask: Tensor | None  # (end - begin, N * block_size) bool, True where the token may read
+    mask: Tensor | None  # (end - begin, N * block_size), what is added to the scores
+    is_causal: bool = False  # it begins its sequence, and its tokens read all before them: no mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +98,8 @@ class StepContext:
         if self.slots.device == device:
             return self
         rows = self.decode
-        decode = rows and DecodeRows(
+        decode = rows and replace(
+            rows,
             blocks=rows.blocks.to(device),
             first_positions=rows.first_positions.to(device),
             positions=rows.positions.to(device),
@@ -217,20 +153,42 @@ def attend(  # noqa: PLR0913 - the signature is that of transformers' attention 
 def attend_step(query: Tensor, layer: LayerCache, step: StepContext, scaling: float) -> Tensor:
     """Attend to what the cache holds, this step's keys included: (T, H, D) -> (T, H, D)."""
     parts = []
-    if step.decode is not None:
-        parts += [_decode(query, layer, part, scaling) for part in _there(step.decode.parts)]
+    rows = step.decode
+    if rows is not None:
+        if rows.near is not None:
+            parts.append(_near(query, layer, rows.near, scaling))
+        else:
+            _there(rows.parts)
+        parts += [_decode(query, layer, part, scaling) for part in rows.parts]
     parts += [_chunk(query, layer, chunk, scaling) for chunk in step.chunks]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _near(query: Tensor, layer: LayerCache, part: NearPart, scaling: float) -> Tensor:
+    """Attend with one token per sequence that has a row -> (count, H, D)."""
+    near = layer.near
+    if near is None:
+        raise ValueError("this step was made for near memory: this layer has none")
+    near.copy(part.sources, part.targets)
+    keys, values = near.read(part.count, part.length)  # (B, H_kv, L, D)
+    return _attend_rows(query[: part.count], keys, values, part.mask, scaling)
 
 
 def _decode(query: Tensor, layer: LayerCache, part: DecodePart, scaling: float) -> Tensor:
     """Attend with one token per sequence -> (end - begin, H, D)."""
     keys, values = layer.read(part.blocks)  # (B, H_kv, L, D)
+    return _attend_rows(query[part.begin : part.end], keys, values, part.mask, scaling)
+
+
+def _attend_rows(
+    query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scaling: float
+) -> Tensor:
+    """Attend with one token for each sequence, (B, H, D) to (B, H_kv, L, D) -> (B, H, D)."""
     count, heads_kv, _, size = keys.shape
     # The heads that share keys become the queries of one head, so nothing is repeated.
-    own = query[part.begin : part.end].reshape(count, heads_kv, -1, size)
+    own = query.reshape(count, heads_kv, -1, size)
     attended = functional.scaled_dot_product_attention(
-        own, keys, values, attn_mask=part.mask, scale=scaling
+        own, keys, values, attn_mask=mask, scale=scaling
     )
     return attended.flatten(1, 2)
 
@@ -238,11 +196,13 @@ def _decode(query: Tensor, layer: LayerCache, part: DecodePart, scaling: float) 
 def _chunk(query: Tensor, layer: LayerCache, chunk: PromptChunk, scaling: float) -> Tensor:
     """Attend with several tokens of one sequence -> (end - begin, H, D)."""
     keys, values = layer.read(chunk.blocks)  # (1, H_kv, L, D)
+    length = chunk.end - chunk.begin if chunk.is_causal else keys.shape[2]
     attended = functional.scaled_dot_product_attention(
         query[chunk.begin : chunk.end].transpose(0, 1)[None],
-        keys,
-        values,
-        attn_mask=_there(chunk.mask),
+        keys[:, :, :length],
+        values[:, :, :length],
+        attn_mask=None if chunk.is_causal else _there(chunk.mask),
+        is_causal=chunk.is_causal,
         scale=scaling,
         enable_gqa=True,
     )
@@ -272,6 +232,11 @@ def visible(
     if sliding_window is not None:
         allowed &= cells > positions[:, None] - sliding_window
     return allowed
+
+
+def added(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    """Turn what may be read into what is added to scores: SDPA would do so in every layer."""
+    return torch.zeros_like(allowed, dtype=dtype).masked_fill_(~allowed, -torch.inf)
 
 
 def _moved(mask: Tensor | None, device: torch.device) -> Tensor | None:

@@ -22,6 +22,8 @@ from model_server.settings import FAST_PATHS, FastPaths
 
 BLOCK_SIZE = 64
 CPU_CACHE_BYTES = 2**30
+# Beside the cache, for copies of what sequences that decode read: see layer_cache.py.
+NEAR_BYTES = 2**28
 # Tokens per step: on a GPU a chunk of this size takes about as long as two or three steps that only
 # decode, so a long prompt is not felt by those who wait for their next token.
 CPU_STEP_TOKENS = 512
@@ -65,10 +67,23 @@ def open_native_runner(
                 f"one sequence of {max_model_len:,} needs {longest * BLOCK_SIZE:,}: lower "
                 "--max-model-len or take a larger GPU"
             )
-    size = CacheSize(block_size=BLOCK_SIZE, block_count=count)
+    size = CacheSize(
+        block_size=BLOCK_SIZE,
+        block_count=count,
+        near_rows=max_sequences,
+        near_cells=near_cells(model, max_model_len, max_sequences),
+    )
     return NativeRunner(
         model, size, max_model_len=max_model_len, path=path, graph_rows=max_sequences
     )
+
+
+def near_cells(model: LoadedModel, max_model_len: int, max_sequences: int) -> int:
+    """Say how many cells each sequence gets near by, on a CPU: all that it reads, or what fits."""
+    if model.device.type != "cpu":
+        return 0
+    useful = min(max_model_len, model.sliding_window or max_model_len)
+    return min(useful, NEAR_BYTES // (max_sequences * model.kv_bytes_per_token))
 
 
 def step_tokens(model: LoadedModel, max_sequences: int) -> int:

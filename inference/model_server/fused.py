@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from model_server.attention import LayerCache, StepContext, attend_step
+from model_server.attention import StepContext, attend_step
 from model_server.kernels import twins
+from model_server.layer_cache import LayerCache
 from model_server.lora import Adapters
 
 QKV = ("q_proj", "k_proj", "v_proj")

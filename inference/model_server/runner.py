@@ -17,16 +17,17 @@ import torch
 from torch import Tensor
 
 from model_server.adjust import Draw
-from model_server.attention import Gathered, LayerCache
 from model_server.batch import Batch, BatchItem, Drawn, Failed
 from model_server.decode_graphs import DecodeGraphs, GraphDiffers
 from model_server.device_faults import device_faults
 from model_server.forward import Path, choose_path
 from model_server.kv import blocks_for
+from model_server.layer_cache import Gathered, LayerCache
 from model_server.lora import segments_of
 from model_server.model import LoadedModel
 from model_server.request import require
 from model_server.sampling import sample
+from model_server.seats import NOBODY, Seated, Seats
 from model_server.settings import FAST_PATHS
 from model_server.step_inputs import Cells, step_inputs
 
@@ -35,10 +36,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSize:
-    """Say how the cache is cut."""
+    """Say how the cache is cut: into blocks, and on a CPU into rows for who decodes."""
 
     block_size: int
     block_count: int
+    near_rows: int = 0
+    near_cells: int = 0  # of each row
 
 
 class NativeRunner:
@@ -78,6 +81,12 @@ class NativeRunner:
             block_size=cache.block_size,
             window=model.sliding_window,
             masked=self._path.masked,
+            near=cache.near_cells,
+        )
+        self._seats = Seats(
+            rows=cache.near_rows if model.device.type == "cpu" else 0,
+            cells=cache.near_cells,
+            window=model.sliding_window,
         )
         self._graphs = self._record(graph_rows) if has_graphs else None
 
@@ -128,11 +137,15 @@ class NativeRunner:
             return self._step(batch)
 
     def _step(self, batch: Batch) -> list[Drawn | Failed]:
-        items = sorted(batch.items, key=_place)
+        seated = self._seats.seat(batch.items)
+        names = {item.request_id for item in seated.items}
+        others = (item for item in batch.items if item.request_id not in names)
+        items = [*seated.items, *sorted(others, key=_place)]
         if self._model.adapters:
             runs = [(item.adapter, len(item.token_ids)) for item in items]
             self._model.adapters.choose(segments_of(runs))
-        logits = self.logits(items)  # (sampled, V)
+        logits = self.logits(items, seated)  # (sampled, V)
+        self._seats.keep(seated)
         sampled = [item for item in items if item.samples]
         draws = [Draw(sampling=item.sampling, history=item.history) for item in sampled]
         drawn = {
@@ -146,14 +159,16 @@ class NativeRunner:
         """Whether steps that only decode are replayed."""
         return self._graphs is not None
 
-    def logits(self, items: Sequence[BatchItem]) -> Tensor:
+    def logits(self, items: Sequence[BatchItem], seated: Seated = NOBODY) -> Tensor:
         """Compute the logits of the items that sample, (K, V); those that decode come first."""
         adapted = self._model.adapters is not None and self._model.adapters.are_chosen
         if self._graphs is not None and not adapted and self._graphs.fits(items):
             logits = self._graphs.run(items)
             sampled = [row for row, item in enumerate(items) if item.samples]
             return logits if len(sampled) == len(items) else logits[sampled]
-        inputs = step_inputs(items, self._cells, self._model.device, self._model.output_device)
+        inputs = step_inputs(
+            items, self._cells, self._model.device, self._model.output_device, seated
+        )
         return self._path.forward(inputs.tokens, inputs.positions, inputs.context, inputs.keep)
 
     def _record(self, rows: int) -> DecodeGraphs | None:
@@ -199,7 +214,8 @@ def _allocate(model: LoadedModel, cache: CacheSize, block_count: int) -> list[La
     """Make the cache of each layer where its weights are."""
     shape = (block_count, cache.block_size, *model.kv_shape)
     gathered = Gathered()
+    near = (cache.near_rows, cache.near_cells)
     return [
-        LayerCache.make(shape, dtype=model.dtype, device=device, gathered=gathered)
+        LayerCache.make(shape, dtype=model.dtype, device=device, gathered=gathered, near=near)
         for device in model.layer_devices
     ]

@@ -16,12 +16,15 @@ from torch import Tensor
 from model_server.attention import (
     DecodePart,
     DecodeRows,
-    LayerCache,
+    NearPart,
     PromptChunk,
     StepContext,
+    added,
     visible,
 )
 from model_server.batch import BatchItem
+from model_server.layer_cache import LayerCache
+from model_server.seats import NOBODY, Seated
 
 # What a processor gathers of a layer's keys at once. A table is padded to the longest of its part
 # only, so one long conversation does not make all others as long; smaller parts cost more calls.
@@ -37,6 +40,12 @@ class Cells:
     block_size: int
     window: int | None
     masked: bool  # whether attention needs masks; kernels read positions instead
+    near: int = 0  # cells of a row of near memory
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the keys, and so of queries and scores."""
+        return self.layers[0].keys.dtype
 
     @property
     def at_once(self) -> int:
@@ -58,9 +67,13 @@ class StepInputs:
 
 
 def step_inputs(
-    items: Sequence[BatchItem], cells: Cells, device: torch.device, output_device: torch.device
+    items: Sequence[BatchItem],
+    cells: Cells,
+    device: torch.device,
+    output_device: torch.device,
+    seated: Seated = NOBODY,
 ) -> StepInputs:
-    """Lay out a step; items that decode come first."""
+    """Lay out a step; items that decode come first, and those that are seated before all others."""
     positions = _tensor([p for item in items for p in range(item.start, item.end)], device)
     ends = torch.tensor([len(item.token_ids) for item in items]).cumsum(0) - 1
     last = [end for item, end in zip(items, ends.tolist(), strict=True) if item.samples]
@@ -73,7 +86,7 @@ def step_inputs(
             layers=cells.layers,
             window=cells.window,
             slots=_tensor(slots(items, cells.block_size), device),
-            decode=_decode_rows(decoding, positions[: len(decoding)], cells),
+            decode=_decode_rows(decoding, positions[: len(decoding)], cells, seated),
             chunks=_chunks(items[len(decoding) :], positions, len(decoding), cells),
         ),
     )
@@ -95,19 +108,58 @@ def padded_tables(items: Sequence[BatchItem]) -> list[tuple[int, ...]]:
     return [(*item.block_ids, *(0,) * (longest - len(item.block_ids))) for item in items]
 
 
-def _decode_rows(items: Sequence[BatchItem], positions: Tensor, cells: Cells) -> DecodeRows | None:
+def _decode_rows(
+    items: Sequence[BatchItem], positions: Tensor, cells: Cells, seated: Seated
+) -> DecodeRows | None:
     if not items:
         return None
-    first = _tensor([item.first_block * cells.block_size for item in items], positions.device)
-    blocks = torch.tensor(padded_tables(items), device=positions.device)
+    count = len(seated.items)
+    near = _near(seated, positions[:count], cells) if count else None
+    far = items[count:]
+    if cells.masked and not far:
+        nothing = positions[:0]
+        return DecodeRows(
+            blocks=nothing[None], first_positions=nothing, positions=positions, near=near
+        )
+    first = _tensor([item.first_block * cells.block_size for item in far], positions.device)
+    blocks = torch.tensor(padded_tables(far), device=positions.device)
     parts: list[DecodePart] = []
     if cells.masked:
-        for begin, end in neighbours([len(item.block_ids) for item in items], cells.at_once):
-            own = blocks[begin:end, : max(len(item.block_ids) for item in items[begin:end])]
+        for begin, end in neighbours([len(item.block_ids) for item in far], cells.at_once):
+            own = blocks[begin:end, : max(len(item.block_ids) for item in far[begin:end])]
             length = own.shape[1] * cells.block_size
-            mask = visible(first[begin:end], positions[begin:end], length, cells.window)
-            parts.append(DecodePart(begin=begin, end=end, blocks=own, mask=mask[:, None, None]))
-    return DecodeRows(blocks=blocks, first_positions=first, positions=positions, parts=tuple(parts))
+            at = slice(count + begin, count + end)
+            allowed = visible(first[begin:end], positions[at], length, cells.window)
+            mask = added(allowed, cells.dtype)[:, None, None]
+            parts.append(DecodePart(begin=at.start, end=at.stop, blocks=own, mask=mask))
+    return DecodeRows(
+        blocks=blocks, first_positions=first, positions=positions, near=near, parts=tuple(parts)
+    )
+
+
+def _near(seated: Seated, positions: Tensor, cells: Cells) -> NearPart:
+    """Say which cells the rows lack, and where they go."""
+    size, length = cells.block_size, cells.near
+    sources, targets = [], []
+    for row, (item, begin) in enumerate(zip(seated.items, seated.begins, strict=True)):
+        table, first = item.block_ids, item.first_block
+        for position in range(begin, item.end):
+            block, offset = divmod(position, size)
+            sources.append(table[block - first] * size + offset)
+            targets.append(row * length + position % length)
+    ends = [item.end for item in seated.items]
+    most = min(max(ends), length)
+    mask = None
+    if min(ends) < most:
+        # A row that is not full yet: of a full one every cell is in the window.
+        mask = added(torch.arange(most) <= positions[:, None], cells.dtype)[:, None, None]
+    return NearPart(
+        count=len(ends),
+        length=most,
+        sources=_tensor(sources, positions.device),
+        targets=_tensor(targets, positions.device),
+        mask=mask,
+    )
 
 
 def neighbours(lengths: Sequence[int], most: int) -> list[tuple[int, int]]:
@@ -134,11 +186,12 @@ def _chunks(
     for item in items:
         end = begin + len(item.token_ids)
         first = item.first_block * cells.block_size
-        mask = None
-        if cells.masked:
-            starts = positions.new_full((end - begin,), first)
+        mask, count = None, end - begin
+        is_causal = cells.masked and item.start == 0 and count <= (cells.window or count)
+        if cells.masked and not is_causal:
+            starts = positions.new_full((count,), first)
             length = cells.block_size * len(item.block_ids)
-            mask = visible(starts, positions[begin:end], length, cells.window)
+            mask = added(visible(starts, positions[begin:end], length, cells.window), cells.dtype)
         blocks = _tensor(item.block_ids, positions.device)[None]
         chunks.append(
             PromptChunk(
@@ -148,6 +201,7 @@ def _chunks(
                 first_position=first,
                 position=item.start,
                 mask=mask,
+                is_causal=is_causal,
             )
         )
         begin = end

@@ -3,8 +3,16 @@ The native engine answers as transformers' `generate` does, token for token, in 
 else runs, however prompts are cut, whoever joins, leaves or gives way.
 """
 
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
 import pytest
 import torch
+from model_server import attention
+from model_server.batch import OutOfMemory
 from model_server.model import LoadedModel
 from model_server.reference_runner import ReferenceRunner
 from model_server.request import FinishReason, InvalidRequest, Request
@@ -70,6 +78,46 @@ def test_preempted_and_resumed(model: LoadedModel, expected: dict[str, list[int]
     driver = Driver(native(model, block_size=4, block_count=44), max_batch_tokens=40)
     assert driver.run(everyone()) == expected
     assert driver.scheduler.preemptions > 0
+
+
+def test_some_are_read_near_by_and_some_from_their_blocks(
+    model: LoadedModel, expected: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: Counter[str] = Counter()
+
+    def counted(name: str, plain: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def call(*arguments: object) -> torch.Tensor:
+            seen[name] += 1
+            return plain(*arguments)
+
+        return call
+
+    for name in ("_near", "_decode"):
+        monkeypatch.setattr(attention, name, counted(name, getattr(attention, name)))
+    assert Driver(native(model)).run(everyone()) == expected
+    assert min(seen["_near"], seen["_decode"]) > COUNT
+
+
+def test_a_step_that_stopped_half_way_is_done_again_whole(
+    model: LoadedModel, expected: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some layers have the rows of that step, others do not."""
+    plain, calls = attention._near, itertools.count()
+
+    def stumble(*arguments: Any) -> torch.Tensor:  # noqa: ANN401 - handed on
+        if next(calls) % 7 == 5:
+            raise OutOfMemory("out of memory: tried to allocate 2 GiB")
+        return plain(*arguments)
+
+    monkeypatch.setattr(attention, "_near", stumble)
+    driver = Driver(native(model), max_batch_tokens=40)
+    for asked in everyone():
+        driver.scheduler.add(asked)
+    while driver.scheduler.running or driver.scheduler.waiting:
+        with suppress(OutOfMemory):
+            driver.step()
+    assert driver.answers == expected
+    assert next(calls) > 7 * COUNT // 3
 
 
 def test_cancelled_neighbours(model: LoadedModel, expected: dict[str, list[int]]) -> None:

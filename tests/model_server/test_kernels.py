@@ -18,8 +18,6 @@ import torch
 from model_server.attention import (
     DecodePart,
     DecodeRows,
-    Gathered,
-    LayerCache,
     PromptChunk,
     StepContext,
     attend_step,
@@ -27,6 +25,7 @@ from model_server.attention import (
 )
 from model_server.kernels import twins
 from model_server.kernels.cases import Comparison
+from model_server.layer_cache import Gathered, LayerCache
 
 from tests.model_server.kernel_report import SHAPES, TARGETS
 

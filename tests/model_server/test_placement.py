@@ -10,8 +10,9 @@ from typing import Any, cast
 import pytest
 import torch
 from accelerate import dispatch_model  # type: ignore[import-untyped] # ships no types
-from model_server.attention import IMPLEMENTATION, LayerCache
+from model_server.attention import IMPLEMENTATION
 from model_server.forward import choose_path
+from model_server.layer_cache import LayerCache
 from model_server.placement import Mover, join, off_gpu, output_device
 from model_server.runner import CacheSize, NativeRunner
 from model_server.settings import FastPaths

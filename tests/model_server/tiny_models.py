@@ -21,6 +21,7 @@ from transformers import MistralConfig, MistralForCausalLM, MixtralConfig, Mixtr
 torch.set_num_threads(1)  # the models are too small to be worth a second one
 
 VOCABULARY = 500
+NEAR_ROWS, NEAR_CELLS = 5, 64
 SHAPE: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 64,
@@ -146,6 +147,11 @@ def native(
     max_model_len: int = 512,
     fast_paths: FastPaths = FAST_PATHS,
 ) -> NativeRunner:
-    cache = CacheSize(block_size=block_size, block_count=block_count)
+    # Fewer rows than sequences, and without a window shorter ones than the longest need: some are
+    # read near by, some from their blocks, some first so and then so.
+    cells = model.sliding_window or NEAR_CELLS
+    cache = CacheSize(
+        block_size=block_size, block_count=block_count, near_rows=NEAR_ROWS, near_cells=cells
+    )
     path = choose_path(model, fast_paths)
     return NativeRunner(model, cache, max_model_len=max_model_len, path=path)
