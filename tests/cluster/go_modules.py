@@ -29,6 +29,7 @@ GO_FOLDERS = ("/usr/local/go/bin",)  # where its own installer puts it, often of
 # making them took 8 % of the time and 18 % of the disk off a cold build of kubectl.
 NO_DEBUG_TABLES = "-gcflags=all=-dwarf=false"
 KUBE_VERSION = "k8s.io/component-base/version"
+CONTAINERD = "github.com/containerd/containerd/v2"
 
 
 class BuildError(RuntimeError):
@@ -87,6 +88,16 @@ def _kubernetes(name: str) -> Tool:
     )
 
 
+def _containerd(name: str) -> Tool:
+    return Tool(
+        name=name,
+        module="containerd",
+        package=f"{CONTAINERD}/cmd/{name}",
+        version_of=CONTAINERD,
+        stamps=(f"{CONTAINERD}/version.Version={{version}}",),
+    )
+
+
 TOOLS = {
     tool.name: tool
     for tool in (
@@ -115,6 +126,8 @@ TOOLS = {
             package="go.etcd.io/etcd/server/v3",
             version_of="go.etcd.io/etcd/server/v3",
         ),
+        _containerd("containerd"),
+        _containerd("containerd-shim-runc-v2"),
         Tool(
             name="kube-score",
             module="kube-score",

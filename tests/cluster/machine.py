@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import cgroups, namespaces
+from tests.cluster import cgroups, container_runtime, namespaces
 from tests.cluster.network import Block
 from tests.cluster.node_files import (
     CONTAINERD_SOCKET,
@@ -120,12 +120,13 @@ def boot(
     description = machine.folder / DESCRIPTION
     write_whole(description, json.dumps({"name": name, "number": number}))
     cgroups.create(machine.cgroup, cgroups.mounted())
-    _write_files(machine, block)
+    runtime = container_runtime.chosen(cluster)
+    _write_files(machine, block, runtime.shim)
     if disk is not None:
         disk(machine.folder)
     network = Process(directory=cluster, name="network")
     namespaces.hold_machine(cluster, name, network, machine.folder)
-    containerd = require_program("containerd")
+    containerd = runtime.containerd or require_program("containerd")
     machine.start(machine.containerd, [containerd, "--config", FILES / "containerd.toml"])
     return machine
 
@@ -169,12 +170,12 @@ def system_path() -> dict[str, str]:
     return {"PATH": ":".join((environment().get("PATH", ""), *SYSTEM_FOLDERS))}
 
 
-def _write_files(machine: Machine, block: Block) -> None:
+def _write_files(machine: Machine, block: Block, shim: Path | None) -> None:
     plugins = next((folder for folder in CNI_PLUGINS if folder.exists()), None)
     if plugins is None:
         raise RuntimeError(f"no CNI plugins in {' or '.join(map(str, CNI_PLUGINS))}")
     (machine.files / "cni").mkdir(parents=True)
-    config = containerd_config(require_program("runc"), plugins)
+    config = containerd_config(require_program("runc"), plugins, shim)
     (machine.files / "containerd.toml").write_text(config)
     (machine.files / "cni" / "10-pods.conflist").write_text(cni_config(block, machine.number))
     (machine.files / "resolv.conf").write_text("# no name server\n")

@@ -46,8 +46,16 @@ class Taint:
         return {"key": self.key, "value": self.value, "effect": self.effect}
 
 
-def containerd_config(runc: Path, cni_plugins: Path) -> str:
-    """Return containerd's configuration file."""
+def containerd_config(runc: Path, cni_plugins: Path, shim: Path | None = None) -> str:
+    """
+    Return containerd's configuration file, which its versions 1 and 2 read.
+
+    Args:
+        runc: starts containers.
+        cni_plugins: folder of the network plugins.
+        shim: stands between containerd and a container; none for the one on the PATH.
+    """
+    runtime_path = f'\n  runtime_path = "{shim}"' if shim else ""
     # restrict_oom_score_adj: an unprivileged parent may not lower the score; asking would fail.
     return f"""\
 version = 2
@@ -62,7 +70,7 @@ state = "{CONTAINERD_SOCKET.parent}"
     bin_dir = "{cni_plugins}"
     conf_dir = "{FILES / "cni"}"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-  runtime_type = "io.containerd.runc.v2"
+  runtime_type = "io.containerd.runc.v2"{runtime_path}
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
     BinaryName = "{runc}"
 """

@@ -111,6 +111,12 @@ RECIPES: dict[str, Recipe] = {
             arguments=_TINY,
         ),
         Recipe(
+            name="model-server",
+            dockerfile="Dockerfile.mistral",
+            inputs=("inference/model_server", *_MODEL_INPUTS),
+            arguments=_TINY | {"PRESET": "none"},  # weights come from elsewhere (docs/weights.md)
+        ),
+        Recipe(
             name="tiny-mistral-tuning",
             dockerfile="Dockerfile.mistral",
             inputs=("inference/model_tuning", "requirements/tuning.lock", *_MODEL_INPUTS),

@@ -96,3 +96,29 @@ def read(tar: tarfile.TarFile, name: str) -> bytes:
     member = tar.extractfile(name)
     assert member is not None
     return member.read()
+
+
+def take_folder(archive: Path, inside: str, target: Path) -> None:
+    """
+    Copy the files of one folder out of an image that has them all in one layer.
+
+    Small layers are looked into first: weights of a test do not lie in the gigabyte of a runtime.
+
+    Raises:
+        FileNotFoundError: No layer has that folder.
+    """
+    parent = PurePosixPath(inside.lstrip("/"))
+    with tarfile.open(archive) as tar:
+        (manifest,) = json.loads(read(tar, "manifest.json"))
+        for name in sorted(manifest["Layers"], key=lambda layer: tar.getmember(layer).size):
+            with tarfile.open(fileobj=tar.extractfile(name)) as layer:
+                found = [
+                    each
+                    for each in layer.getmembers()
+                    if each.isfile() and PurePosixPath(each.name.lstrip("./")).parent == parent
+                ]
+                for each in found:
+                    (target / PurePosixPath(each.name).name).write_bytes(read(layer, each.name))
+            if found:
+                return
+    raise FileNotFoundError(f"{archive}: no layer has files in {inside}")

@@ -189,14 +189,14 @@ class HubHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(hub: Hub) -> Iterator[Hub]:
-    """Serve a hub on a free port of the loopback."""
+def serving(hub: Hub, *, address: str = "127.0.0.1") -> Iterator[Hub]:
+    """Serve a hub on a free port of the loopback, or of another address of this machine."""
 
     handler = type("Handler", (HubHandler,), {"hub": hub})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer((address, 0), handler)
     thread = Thread(target=server.serve_forever, name="hub", kwargs={"poll_interval": 0.05})
     thread.start()
-    hub.endpoint = f"http://127.0.0.1:{server.server_port}"
+    hub.endpoint = f"http://{address}:{server.server_port}"
     try:
         yield hub
     finally:

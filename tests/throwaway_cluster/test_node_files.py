@@ -38,7 +38,17 @@ def test_containerd_uses_our_sandbox_and_the_paths_given() -> None:
     cri = config["plugins"]["io.containerd.grpc.v1.cri"]
     assert cri["sandbox_image"] == SANDBOX_IMAGE
     assert cri["cni"]["bin_dir"] == "/usr/lib/cni"
-    assert cri["containerd"]["runtimes"]["runc"]["options"]["BinaryName"] == "/usr/sbin/runc"
+    runc = cri["containerd"]["runtimes"]["runc"]
+    assert runc["options"]["BinaryName"] == "/usr/sbin/runc"
+    assert "runtime_path" not in runc  # the shim on the PATH is the installed containerd's
+
+
+def test_another_containerd_starts_its_own_shim() -> None:
+    shim = Path("/cache/containerd-shim-runc-v2")
+    config = tomllib.loads(containerd_config(Path("/usr/sbin/runc"), Path("/usr/lib/cni"), shim))
+    runc = config["plugins"]["io.containerd.grpc.v1.cri"]["containerd"]["runtimes"]["runc"]
+    assert runc["runtime_path"] == str(shim)
+    assert runc["options"]["BinaryName"] == "/usr/sbin/runc"
 
 
 def test_two_nodes_share_no_bridge_no_subnet_and_no_port() -> None:
