@@ -7,6 +7,7 @@ is touched; exit codes: 0 after a clean stop, 1 when the work had to end, 2 for 
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import socket
@@ -29,6 +30,9 @@ from workspace_operator.settings import BadSetting, Settings, environment_table
 
 logger = logging.getLogger("workspace_operator")
 
+# Python's own is 700, which the JSON of a few objects reaches; docs/log.md has the figures.
+NEW_OBJECTS_BEFORE_A_COLLECTION = 10_000
+
 DESCRIPTION = (
     "Turn Workspaces into GPU nodes and model endpoints. Settings are environment variables."
 )
@@ -50,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(2, str(error))
     settings = replace(settings, pod_name=settings.pod_name or socket.gethostname())
     logs.configure(settings.log_level)
+    collect_seldom()
     logger.info("starting", extra={"version": settings.version, "pod": settings.pod_name})
     try:
         while _again(settings, catalog):
@@ -59,6 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _refuse(1, f"cannot listen: {error}; see ATELIER_METRICS_PORT, ATELIER_HEALTH_PORT")
     return 0
+
+
+def collect_seldom() -> None:
+    """Look for garbage in cycles less often, and never among what was imported: it stays."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(NEW_OBJECTS_BEFORE_A_COLLECTION, *gc.get_threshold()[1:])
 
 
 def _again(settings: Settings, catalog: Catalog) -> bool:

@@ -6,7 +6,7 @@ Bring one Workspace a step closer to what it asks for: the page to read first.
     observe  fresh reads of everything that belongs to it            observe
     desire   the objects that should exist now                       objects
     change   what differs from what exists                           changes
-    write    finalizer first, then claims, Service, Deployment       cluster
+    write    finalizer first, then claims, Deployment, Service       cluster
     report   conditions, the ledger of the start, the endpoint       status
 
 A pass remembers nothing: whatever it is interrupted by, the next one reads again and goes on, and a
@@ -33,6 +33,7 @@ from workspace_operator.changes import (
 from workspace_operator.cluster import Cluster, Conflict, Gone, Manifest
 from workspace_operator.cluster.kinds import NODE_CLAIM, WORKSPACE
 from workspace_operator.decision import decide
+from workspace_operator.late_writes import LateWrites
 from workspace_operator.metrics import Metrics
 from workspace_operator.objects import desired_objects, rollout, wanted_revision
 from workspace_operator.objects.metadata import Identity
@@ -65,6 +66,7 @@ class Reconciler:
     writer: Writer
     trial: TemplateTrial
     reporter: Reporter
+    late: LateWrites
     metrics: Metrics
     newborns: Newborns = field(default_factory=Newborns)
     clock: Callable[[], datetime] = utc_now
@@ -89,6 +91,7 @@ class Reconciler:
             self.metrics.pass_seconds.observe(time.monotonic() - began)
 
     async def _pass(self, key: Key) -> float | None:
+        self.late.drop(key)
         born = self.newborns.take(key)
         if born is not None:
             try:
@@ -138,7 +141,9 @@ class Reconciler:
             if at_once:
                 wanted = tuple(each for each in wanted if each["kind"] == NODE_CLAIM.kind)
             todo = changes(workspace, outcome, wanted, snapshot, now)
+            todo, later = self.late.part(todo, snapshot)
             refusal = await self.writer.write(body, todo, snapshot)
+            self.late.keep(key, later if refusal is None else None)
         if at_once and isinstance(refusal, Gone):
             return 0.0  # the cluster knows no NodeClaims: look at it, and say so
         fault = refusal.message if refusal else ""

@@ -32,6 +32,7 @@ from workspace_operator.cluster import (
 from workspace_operator.cluster.kinds import WORKSPACE
 from workspace_operator.echoes import Echoes
 from workspace_operator.last_words import LastWords
+from workspace_operator.late_writes import InOrder, LateWrites
 from workspace_operator.lease import Lease, new_identity
 from workspace_operator.metrics import Metrics
 from workspace_operator.model_probe import ModelProbe
@@ -141,6 +142,7 @@ def _assemble(
     )
     probe = ModelProbe(interval_seconds=settings.probe_interval_seconds)
     reporter = Reporter(cluster=cluster, metrics=metrics, instance=settings.pod_name, clock=clock)
+    late = LateWrites(cluster=cluster)
     reconciler = Reconciler(
         cluster=cluster,
         catalog=catalog,
@@ -156,11 +158,14 @@ def _assemble(
         writer=Writer(cluster=cluster, instance=settings.pod_name, clock=clock),
         trial=TemplateTrial(cluster=cluster, settings=settings),
         reporter=reporter,
+        late=late,
         metrics=metrics,
         newborns=newborns,
         clock=clock,
     )
-    queue = WorkQueue(reconciler, workers=WORKERS, least_pause=_least_pause, telling=reporter)
+    queue = WorkQueue(
+        reconciler, workers=WORKERS, least_pause=_least_pause, telling=InOrder((late, reporter))
+    )
     metrics.queue_depth.set_function(lambda: len(queue))
     metrics.open_breakers.set_function(lambda: queue.open_breakers)
     metrics.lease_held.set_function(lambda: lease.is_held)

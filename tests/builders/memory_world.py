@@ -12,6 +12,7 @@ from model_presets.catalog import Catalog
 from prometheus_client import CollectorRegistry
 from workspace_operator.cluster import Manifest
 from workspace_operator.last_words import LastWords
+from workspace_operator.late_writes import LateWrites
 from workspace_operator.metrics import Metrics
 from workspace_operator.model_probe import ModelProbe
 from workspace_operator.observe import Observer
@@ -63,6 +64,7 @@ class MemoryWorld:
             reporter=Reporter(
                 cluster=self.cluster, metrics=metrics, instance="test", clock=self.now
             ),
+            late=LateWrites(cluster=self.cluster),
             metrics=metrics,
             clock=self.now,
         )
@@ -78,6 +80,7 @@ class MemoryWorld:
         for _ in range(passes):
             before = self.cluster.writes
             await operator(KEY)
+            await operator.late.tell(KEY)
             await operator.reporter.tell(KEY)
             self.seconds += PASS_SECONDS
             if not self._play() and self.cluster.writes == before:

@@ -39,3 +39,13 @@ def test_where_the_client_is_there_already_nothing_changes() -> None:
         "import workspace_operator.__main__\n"
         "assert kubernetes.client.ApiClient and sys.modules['kubernetes.client']\n"
     )
+
+
+def test_what_was_imported_is_left_out_of_every_collection() -> None:
+    run(
+        "import gc\n"
+        "from workspace_operator.__main__ import collect_seldom\n"
+        "collect_seldom()\n"
+        "assert gc.get_freeze_count() > 10_000\n"
+        "assert gc.isenabled() and gc.get_threshold() == (10_000, 10, 10)\n"
+    )
