@@ -161,11 +161,22 @@ def cold_start(bench: Bench) -> None:
 
 
 def disturbances(bench: Bench) -> None:
-    """W3, W4 and W5: an open loop, a long prompt thrown in, prompts that begin alike."""
+    """W3, W4 and W5: an open loop, a long prompt thrown in, prompts that begin alike (both)."""
     place = bench.places["tiny"]
     endpoint = engines.start_ours(place, streams=64, threads=1, log=bench.logs / "disturbed.log")
     try:
         bench.report |= disturbance.measure(endpoint, bench.prompts, bench.arguments.repeats)
+    finally:
+        endpoint.close()
+    if "mid" not in bench.places:
+        return
+    size = {"streams": 8, "threads": bench.threads("mid")}
+    endpoint = engines.start_ours(bench.places["mid"], log=bench.logs / "shared.log", **size)
+    try:
+        repeats = bench.arguments.repeats
+        bench.report["shared_prefix_mid"] = disturbance.shared_prefix(
+            endpoint, bench.prompts, repeats
+        )
     finally:
         endpoint.close()
 

@@ -28,13 +28,19 @@ OPEN_SECONDS = 20.0
 
 
 def measure(endpoint: Endpoint, prompts: MakePrompts, repeats: int) -> dict[str, Any]:
-    """Run the three against a server of the tiny model."""
+    """Run the three against a server of the tiny model, which has a window."""
     endpoint.resume()
     return {
         "open_loop": asyncio.run(_open_loop(endpoint, prompts)),
         "long_prompt": asyncio.run(_long_prompt(endpoint, prompts, repeats)),
         "shared_prefix": asyncio.run(_shared_prefix(endpoint, prompts, repeats)),
     }
+
+
+def shared_prefix(endpoint: Endpoint, prompts: MakePrompts, repeats: int) -> dict[str, Any]:
+    """Run W5 alone, against a server of a model without a window."""
+    endpoint.resume()
+    return asyncio.run(_shared_prefix(endpoint, prompts, repeats))
 
 
 async def _open_loop(endpoint: Endpoint, prompts: MakePrompts) -> dict[str, Any]:
