@@ -217,9 +217,11 @@ def _fetched(evidence: Evidence, pod: Pod) -> Finding | None:
 def _not_fetched(pod: Pod, end: Termination) -> Finding:
     """Explain an init container that failed; that of the weights tells the cause by its code."""
     quote = quoted(end.message or end.reason)
-    reason = reasons.DATA_NOT_FETCHED
-    if pod.failed_fetch == FETCH_WEIGHTS:
-        reason = weights_reasons.BY_END.get(end.exit_code, reason)
+    if pod.failed_fetch != FETCH_WEIGHTS:
+        return reasons.DATA_NOT_FETCHED.found(pod=pod.name, quote=quote)
+    reason = weights_reasons.BY_END.get(end.exit_code)
+    if reason is None:
+        return weights_reasons.broken(pod.name, end.exit_code, end.reason, end.message)
     return reason.found(pod=pod.name, node=pod.node, quote=quote)
 
 

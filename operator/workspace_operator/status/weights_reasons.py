@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from model_presets.ends import End
 
 from workspace_operator.status import reasons
-from workspace_operator.status.finding import Reason
+from workspace_operator.status.finding import Finding, Reason, quoted
+
+KILLED = frozenset({137, 143})  # 128 + SIGKILL, + SIGTERM
 
 FETCHING_WEIGHTS = Reason(
     word="FetchingWeights",
@@ -45,6 +47,14 @@ FETCH_DISK_FULL = Reason(
     phase="FetchingWeights",
     failed=True,
 )
+FETCH_BROKE = Reason(
+    word=reasons.DATA_NOT_FETCHED.word,
+    sentence="The container of pod {pod} that fetches the weights ended with exit code {code}: "
+    "{quote}. It is started again and goes on where it was; details: kubectl logs {pod} "
+    "-c fetch-weights --previous.",
+    phase="FetchingWeights",
+    failed=True,
+)
 
 BY_END: Mapping[int, Reason] = {
     End.NO_ACCESS: reasons.MODEL_ACCESS_DENIED,
@@ -53,3 +63,11 @@ BY_END: Mapping[int, Reason] = {
     End.UNREACHABLE: HUB_UNREACHABLE,
     End.WRONG_BYTES: WRONG_BYTES,
 }
+
+
+def broken(pod: str, code: int, reason: str, message: str) -> Finding:
+    """Explain an end without a code of its own; who is killed has no last words but a log."""
+    words = message or reason
+    if code in KILLED:
+        words = "it was killed" if reason == "Error" else reason
+    return FETCH_BROKE.found(pod=pod, code=code, quote=quoted(words))
