@@ -3,14 +3,16 @@ Download training data from public addresses, and refuse what a public address c
 
 A Workspace may be written by somebody who should not reach the cluster's own network through a pod
 of ours: so an address that resolves to a loopback, private or link-local one (a metadata service)
-is refused, and a redirect is checked like an address of its own. A file counts as there only when
-it is whole.
+is refused, a redirect is checked like an address of its own, and so is the far end of each
+connection, since a name may resolve to something else a moment later. A file counts as there only
+when it is whole.
 """
 
 import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -24,6 +26,12 @@ TIMEOUT_SECONDS = 30.0
 CHUNK_BYTES = 1 << 20
 
 Resolve = Callable[[str, int], list[str]]
+IsPublic = Callable[[str], bool]
+
+
+def is_public(address: str) -> bool:
+    """Say whether an address is one of the internet's: not loopback, private or link-local."""
+    return ipaddress.ip_address(address.partition("%")[0]).is_global
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -32,7 +40,12 @@ def resolve(host: str, port: int) -> list[str]:
     return sorted({str(entry[4][0]) for entry in found})
 
 
-def fetch_urls(urls: Sequence[str], directory: Path, look_up: Resolve = resolve) -> None:
+def fetch_urls(
+    urls: Sequence[str],
+    directory: Path,
+    look_up: Resolve = resolve,
+    allows: IsPublic = is_public,
+) -> None:
     """
     Download every address into a folder, each under the last part of its path.
 
@@ -40,6 +53,7 @@ def fetch_urls(urls: Sequence[str], directory: Path, look_up: Resolve = resolve)
         urls: Public http or https addresses.
         directory: Where to; made when it is missing.
         look_up: Turns a host into addresses.
+        allows: Judges the address that a connection leads to.
 
     Raises:
         InvalidData: names the address that is refused or could not be had.
@@ -50,7 +64,7 @@ def fetch_urls(urls: Sequence[str], directory: Path, look_up: Resolve = resolve)
         target = directory / name
         if target.exists():
             target = directory / f"{number}-{name}"
-        _fetch(url, target, look_up)
+        _fetch(url, target, look_up, allows)
         logger.info("fetched %s, %d bytes", target.name, target.stat().st_size)
 
 
@@ -70,20 +84,24 @@ def refuse_private(url: str, look_up: Resolve) -> None:
     except OSError as error:
         raise InvalidData(f"tuning.input.urls: {url}: {error}; check the host name") from error
     for address in found:
-        if not ipaddress.ip_address(address.split("%")[0]).is_global:
-            raise InvalidData(
-                f"tuning.input.urls: {url}: {address} is a loopback, private, or link-local "
-                "address; use a volume or an image for data inside the cluster"
-            )
+        _refuse_unless(is_public, url, address)
 
 
-def _fetch(url: str, target: Path, look_up: Resolve) -> None:
+def _refuse_unless(allows: IsPublic, url: str, address: str) -> None:
+    if not allows(address):
+        raise InvalidData(
+            f"tuning.input.urls: {url}: {address} is a loopback, private, or link-local "
+            "address; use a volume or an image for data inside the cluster"
+        )
+
+
+def _fetch(url: str, target: Path, look_up: Resolve, allows: IsPublic) -> None:
     import requests  # noqa: PLC0415 - oras's client
 
     last = ""
     for _ in range(ATTEMPTS):
         try:
-            _stream(url, target, look_up)
+            _stream(url, target, look_up, allows)
         except requests.HTTPError as error:
             status = getattr(error.response, "status_code", 0)
             last = f"HTTP {status}"
@@ -96,14 +114,17 @@ def _fetch(url: str, target: Path, look_up: Resolve) -> None:
     raise InvalidData(f"tuning.input.urls: {url}: {last}; check the address")
 
 
-def _stream(url: str, target: Path, look_up: Resolve) -> None:
+def _stream(url: str, target: Path, look_up: Resolve, allows: IsPublic) -> None:
     import requests  # noqa: PLC0415 - oras's client
+
+    from model_tuning.checked_session import checked_session  # noqa: PLC0415 - the same
 
     for _ in range(REDIRECTS + 1):
         refuse_private(url, look_up)
-        with requests.get(
-            url, stream=True, timeout=TIMEOUT_SECONDS, allow_redirects=False
-        ) as answer:
+        with (
+            checked_session(partial(_refuse_unless, allows, url)) as session,
+            session.get(url, stream=True, timeout=TIMEOUT_SECONDS, allow_redirects=False) as answer,
+        ):
             if answer.is_redirect:
                 url = urljoin(url, answer.headers["Location"])
                 continue

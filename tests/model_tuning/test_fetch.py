@@ -16,8 +16,10 @@ class Files(BaseHTTPRequestHandler):
     """Serve a few answers by path; the first cut answer is short."""
 
     cuts = 1
+    asked = 0
 
     def do_GET(self) -> None:
+        type(self).asked += 1
         body = b"row\n" * 1000
         if self.path == "/moved":
             self.send_response(302)
@@ -63,10 +65,17 @@ def public(host: str, _port: int) -> list[str]:
     return ["10.0.0.7"] if host == "inside.example" else ["93.184.216.34"]
 
 
+def anywhere(_address: str) -> bool:
+    """Let connections lead to the server of the test, which is on this machine."""
+    return True
+
+
 def test_files_arrive_whole_and_a_cut_one_is_fetched_again(tmp_path: Path) -> None:
     Files.cuts = 1
     with serving() as base:
-        fetch_urls([f"{base}/data.txt", f"{base}/moved", f"{base}/cut.txt"], tmp_path, public)
+        fetch_urls(
+            [f"{base}/data.txt", f"{base}/moved", f"{base}/cut.txt"], tmp_path, public, anywhere
+        )
     assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == {
         "data.txt": 4000,
         "moved": 4000,
@@ -77,7 +86,7 @@ def test_files_arrive_whole_and_a_cut_one_is_fetched_again(tmp_path: Path) -> No
 
 def test_two_files_of_one_name_are_both_kept(tmp_path: Path) -> None:
     with serving() as base:
-        fetch_urls([f"{base}/data.txt", f"{base}/data.txt?again"], tmp_path, public)
+        fetch_urls([f"{base}/data.txt", f"{base}/data.txt?again"], tmp_path, public, anywhere)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1-data.txt", "data.txt"]
 
 
@@ -91,7 +100,7 @@ def test_two_files_of_one_name_are_both_kept(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_had_is_named(tmp_path: Path, path: str, words: str) -> None:
     with serving() as base, pytest.raises(InvalidData, match=words):
-        fetch_urls([f"{base}{path}"], tmp_path, public)
+        fetch_urls([f"{base}{path}"], tmp_path, public, anywhere)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -111,6 +120,16 @@ def test_what_cannot_be_had_is_named(tmp_path: Path, path: str, words: str) -> N
 def test_the_clusters_own_network_is_out_of_bounds(url: str, address: str, words: str) -> None:
     with pytest.raises(InvalidData, match=words):
         refuse_private(url, lambda _host, _port: [address])
+
+
+def test_a_name_that_resolves_to_something_else_when_it_is_connected_to_is_refused(
+    tmp_path: Path,
+) -> None:
+    asked = Files.asked
+    with serving() as base, pytest.raises(InvalidData, match=r"127\.0\.0\.1 is a loopback"):
+        fetch_urls([f"{base}/data.txt"], tmp_path, public)
+    assert list(tmp_path.iterdir()) == []
+    assert Files.asked == asked, "not a word was sent"
 
 
 def test_a_host_that_is_not_known_is_named() -> None:
