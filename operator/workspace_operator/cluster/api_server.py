@@ -43,7 +43,8 @@ class ApiServer:
 
         Args:
             connection: Open until this object is no longer used.
-            guard: Called before each write; raises where this process may not write.
+            guard: Called before each write, and again when it is about to leave; raises where this
+                process may not write.
             count_write: Told the verb and the kind of each write.
             writing: Entered for each write, with what is being written.
             on_written: Told the object as it is after each write.
@@ -176,7 +177,12 @@ class ApiServer:
         self._guard()
         self._count_write(method.lower(), kind.kind)
         request = Request(
-            method=method, path=path, query=query or {}, body=body, content_type=content_type
+            method=method,
+            path=path,
+            query=query or {},
+            body=body,
+            content_type=content_type,
+            before_sending=self._guard,
         )
         with self._writing(body):
             answer = await self._connection.send(request)

@@ -6,9 +6,14 @@ This is the only file that imports the Kubernetes client. Of it we use the readi
 generated classes: bodies go in and out as plain dicts (docs/adr/0002-kubernetes-client.md has the
 figures).
 
-Invariant: a request never outlives its time-out, and only reads are sent more than once - with one
-exception: a write that was refused as unauthorized did not happen, so it is sent again with
-credentials read anew.
+Invariant: a request never outlives its time-out, and only reads are sent more than once - with two
+exceptions: a write that was refused as unauthorized did not happen, so it is sent again with
+credentials read anew; and aiohttp repeats a PUT or DELETE where the API server had closed the idle
+connection under it, which can do nothing twice, since each names the version or the uid it is for.
+
+Whoever may not write any more must not do so late. A request can wait for a free connection, for a
+handshake, for new credentials, so `before_sending` is asked for every attempt when all of that is
+over: before its headers, and once more in the same breath in which its bytes go to the socket.
 """
 
 import asyncio
@@ -16,6 +21,7 @@ import json
 import os
 import random
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,15 +56,24 @@ class NoCredentials(Exception):
     """No kubeconfig and no ServiceAccount could be read."""
 
 
+def _always() -> None:
+    """Let a request pass."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Describe one request before credentials are added."""
+    """
+    Describe one request before credentials are added.
+
+    `before_sending` is called for each attempt at the last moment, and raises where it must not go.
+    """
 
     method: str
     path: str
     query: Mapping[str, str]
     body: Any = None
     content_type: str = "application/json"
+    before_sending: Callable[[], None] = _always
 
     def __str__(self) -> str:
         """Name the request for a person."""
@@ -114,7 +129,9 @@ class Connection:
         # As kopf does: proxies come from the kubeconfig. Looking into the environment and ~/.netrc
         # would cost two hops to a thread for each request.
         configuration = Configuration(
-            client_session_kwargs={"trust_env": False}, connection_pool_maxsize=MAX_CONNECTIONS
+            client_session_kwargs={"trust_env": False},
+            connection_pool_maxsize=MAX_CONNECTIONS,
+            trace_configs=[_last_moment()],
         )
         try:
             if self._kubeconfig is None and TOKEN_FILE.exists():  # noqa: ASYNC240 - once, in memory
@@ -179,7 +196,24 @@ def _unusable(kubeconfig: str | None, error: Exception) -> str:
     return f"no usable credentials in {where}: {why}; set KUBECONFIG"
 
 
+# The request of the present task; aiohttp's hooks are not told which of ours they are called for.
+_before_sending: ContextVar[Callable[[], None]] = ContextVar("before_sending", default=_always)
+
+
+def _last_moment() -> aiohttp.TraceConfig:
+    """Hook into a request where it has its connection, and again where its bytes are written."""
+
+    async def ask(*_: object) -> None:
+        _before_sending.get()()
+
+    hooks = aiohttp.TraceConfig()
+    hooks.on_request_headers_sent.append(ask)
+    hooks.on_request_chunk_sent.append(ask)
+    return hooks
+
+
 async def _exchange(client: ApiClient, request: Request) -> Manifest:
+    _before_sending.set(request.before_sending)
     # As `param_serialize` would have it, but for a copy of the body, member by member: bodies are
     # plain already, and that took longer than to encode them.
     url = f"{client.configuration.host}{request.path}"
