@@ -33,6 +33,7 @@ from workspace_operator.objects.metadata import (
     WORKSPACE_LABEL,
     WORKSPACE_NAMESPACE_LABEL,
     Identity,
+    is_ours,
 )
 from workspace_operator.objects.network_policy import policy_name
 from workspace_operator.objects.rollout import revision_of
@@ -130,6 +131,14 @@ class Observer:
         """Return the machines and pods of a Workspace that cannot be read."""
         claims = await self._claims(owner, status, leaving=False)
         pods = await self._pods(owner)
+        if section(body, "tuning"):
+            job = await self.cluster.find(JOB, owner.name, owner.namespace)
+            return Snapshot.parse(
+                node_claims=claims or (),
+                pods=pods,
+                job=job if job is not None and is_ours(owner, job) else None,
+                trainings=await self._trainings(pods),
+            )
         own_server = not section(body, "inference", "template")
         answers = await self._answers(pods, own_server=own_server)
         return Snapshot.parse(node_claims=claims or (), pods=pods, answers=answers)

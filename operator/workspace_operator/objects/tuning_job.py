@@ -95,8 +95,15 @@ def is_asked_for(plan: Plan, live: Manifest) -> bool:
 
 def job_of(workspace: Workspace, plan: Plan, snapshot: Snapshot) -> Job | None:
     """Return the Job that does what is asked for now, if it is there."""
+    if snapshot.job is None or not is_asked_for(plan, snapshot.job):
+        return None
+    return any_job_of(workspace, snapshot)
+
+
+def any_job_of(workspace: Workspace, snapshot: Snapshot) -> Job | None:
+    """Return the Job of a Workspace, whether or not it is what is asked for now."""
     live = snapshot.job
-    if live is None or not is_ours(identity_of(workspace), live) or not is_asked_for(plan, live):
+    if live is None or not is_ours(identity_of(workspace), live):
         return None
     return Job.parse(live)
 

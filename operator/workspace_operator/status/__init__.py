@@ -27,9 +27,11 @@ from workspace_operator.api import (
 from workspace_operator.changes import NameConflict, conflicts, waits_for_consent
 from workspace_operator.objects.metadata import identity_of
 from workspace_operator.objects.slots import owned_claims
+from workspace_operator.objects.tuning_job import any_job_of
 from workspace_operator.objects.watchdog import gpu_failures
 from workspace_operator.plan import Plan, PlanError
 from workspace_operator.snapshot import NodeClaim, Pod, Snapshot
+from workspace_operator.snapshot.jobs import Job
 from workspace_operator.status import reasons
 from workspace_operator.status.attempts import node_attempts
 from workspace_operator.status.evidence import Evidence, gather
@@ -43,6 +45,7 @@ from workspace_operator.status.ledger import download, startup
 from workspace_operator.status.pace import READY_PHASE, requeue_after_seconds
 from workspace_operator.status.planned import plan_status
 from workspace_operator.status.refused import hold_at_the_plan, refuse
+from workspace_operator.status.refused_training import with_training
 from workspace_operator.status.training import (
     SUCCEEDED_PHASE,
     climb_training,
@@ -80,6 +83,7 @@ def report(
         return _report_deletion(workspace, snapshot, now)
     if not isinstance(outcome, Plan):
         finding = _refusal(outcome)
+        job = any_job_of(workspace, snapshot)
         ladder = refuse(
             workspace.status,
             conditions.PLAN_FITS,
@@ -87,8 +91,10 @@ def report(
             snapshot,
             nodes=workspace.resource.count,
             tunes=workspace.tuning is not None,
+            job=job,
         )
-        return _without_plan(workspace.status, ladder, workspace.generation, snapshot, now)
+        status = _without_plan(workspace.status, ladder, workspace.generation, snapshot, now)
+        return with_training(status, ladder, job, workspace.status, snapshot)
     if waits_for_consent(workspace, snapshot):
         return _report_consent(workspace, outcome, snapshot, now)
     evidence = gather(workspace, outcome, snapshot, now)
@@ -113,13 +119,15 @@ def report_invalid(
         problem: What is wrong.
         generation: The object's metadata.generation.
         before: Its present status, from `api.parse_status`.
-        snapshot: What the cluster holds of it.
+        snapshot: What the cluster holds of it, and of nobody else.
         now: The present.
     """
     finding = reasons.INVALID_SPEC.found(path=problem.path, why=problem.why.rstrip("."))
     nodes = before.target_node_count or 1
-    ladder = refuse(before, conditions.SPEC_VALID, finding, snapshot, nodes=nodes)
-    return _without_plan(before, ladder, generation, snapshot, now)
+    job = Job.parse(snapshot.job) if snapshot.job else None
+    ladder = refuse(before, conditions.SPEC_VALID, finding, snapshot, nodes=nodes, job=job)
+    status = _without_plan(before, ladder, generation, snapshot, now)
+    return with_training(status, ladder, job, before, snapshot)
 
 
 def _refusal(outcome: PlanError | UnknownPreset) -> Finding:
@@ -211,11 +219,9 @@ def _without_plan(
     before: WorkspaceStatus, ladder: Ladder, generation: int, snapshot: Snapshot, now: datetime
 ) -> WorkspaceStatus:
     """Return the status of a Workspace that has no plan; what was learnt before stays."""
-    trains = any(kind == conditions.JOB_STARTED and found.holds for kind, found in ladder.rungs)
-    state = conditions.STATE_RUNNING if trains else _state(before, ready=ladder.serves)
     return before.model_copy(
         update={
-            "state": state,
+            "state": _state(before, ready=ladder.serves),
             "conditions": to_conditions(ladder, generation, before, now),
             "phase": ladder.cause.phase if ladder.cause else None,
             "progress": None,

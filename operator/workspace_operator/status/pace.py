@@ -34,7 +34,7 @@ def requeue_after_seconds(status: WorkspaceStatus, now: datetime, settings: Sett
         longest = float(settings.probe_interval_seconds)
     elif status.phase in WATCHED_PHASES:
         longest = WATCHED_SECONDS
-    elif status.phase in PHASES_AT_WORK or status.phase == FETCHING_PHASE:
+    elif status.phase in {*PHASES_AT_WORK, FETCHING_PHASE} or _trains(status):
         longest = INTERVAL_SECONDS
     fits = status.condition(conditions.PLAN_FITS)
     if fits is not None and fits.reason.startswith(CONFIG_REASONS):
@@ -50,7 +50,16 @@ def requeue_after_seconds(status: WorkspaceStatus, now: datetime, settings: Sett
     return max(SOONEST_SECONDS, longest)
 
 
+def _trains(status: WorkspaceStatus) -> bool:
+    """Say whether a program trains, whatever else is wrong: it is to be asked how far it is."""
+    return status.state == conditions.STATE_RUNNING and _is_true(status, conditions.JOB_STARTED)
+
+
 def _serves(status: WorkspaceStatus) -> bool:
     """Say whether a model answers, whatever else is wrong: it is to be asked for a token again."""
-    inference = status.condition(conditions.INFERENCE_READY)
-    return inference is not None and inference.status == conditions.TRUE
+    return _is_true(status, conditions.INFERENCE_READY)
+
+
+def _is_true(status: WorkspaceStatus, kind: str) -> bool:
+    found = status.condition(kind)
+    return found is not None and found.status == conditions.TRUE

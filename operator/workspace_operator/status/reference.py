@@ -47,7 +47,7 @@ _HEAD = """\
 
 A condition that has not been reached yet is False where KAITO has it, else Unknown. A condition's time moves only when its status does. `workspaceFailed` in `WorkspaceSucceeded` means the same as
 `Stalled`, and `workspacePending` that it goes on by itself. What is asked for may be refused or taken back while an earlier model answers: then `InferenceReady` and `WorkspaceSucceeded` are True, and
-`Ready` is False with the mistake. A change of the phase is an Event on the Workspace, once; a Warning where somebody has to act, or where what served serves no more.
+`Ready` is False with the mistake. So it is with a training: while it goes on `JobStarted` is True, and what it has achieved stays. A change of the phase is an Event on the Workspace, once; a Warning where somebody has to act, or where what served serves no more.
 
 # Reasons
 

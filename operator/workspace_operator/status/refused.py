@@ -18,11 +18,12 @@ from workspace_operator import conditions
 from workspace_operator.api import WorkspaceStatus
 from workspace_operator.plan import Plan
 from workspace_operator.snapshot import Pod, Snapshot
+from workspace_operator.snapshot.jobs import Job
 from workspace_operator.status.finding import Finding, holds
 from workspace_operator.status.ladder import Ladder, Rung, held_back, resource_of, with_sum
+from workspace_operator.status.refused_training import refuse_training
 
 SERVES_ON = "The model goes on answering as it was before that."
-TRAINS_ON = "The tuning goes on as it was begun before that."
 
 
 def stay_at_the_bottom(
@@ -57,7 +58,7 @@ def hold_at_the_plan(before: WorkspaceStatus, plan: Plan, finding: Finding) -> L
     return Ladder(rungs=rungs, cause=below.cause)
 
 
-def refuse(
+def refuse(  # noqa: PLR0913 - what is served and what is trained are told in one place
     before: WorkspaceStatus,
     rung: str,
     finding: Finding,
@@ -65,6 +66,7 @@ def refuse(
     *,
     nodes: int,
     tunes: bool = False,
+    job: Job | None = None,
 ) -> Ladder:
     """
     Judge a Workspace whose wish is refused.
@@ -76,15 +78,17 @@ def refuse(
         snapshot: What the cluster holds, and what pods answered.
         nodes: How many nodes it is to have.
         tunes: Whether it tunes, and serves nothing.
+        job: What the Job of an earlier wish says, where there is one.
     """
     serving = snapshot.serving_pods
-    tunes = tunes or before.condition(conditions.JOB_STARTED) is not None
-    if tunes and any(pod.running for pod in snapshot.current_pods):
-        return _trains_on(before, rung, finding, snapshot, nodes)
-    if not serving:
+    if not serving and job is None:
         return stay_at_the_bottom(before, rung, finding, tunes=tunes)
     machines = _machines(before, finding, snapshot, nodes)
     obstacle = next((found for _, found in machines if not found.holds), None)
+    if job is not None:
+        resource = (conditions.RESOURCE_READY, resource_of(obstacle))
+        below = (*_up_to(rung, finding), *machines, resource)
+        return refuse_training(before, below, finding, job, snapshot)
     inference = holds(
         conditions.INFERENCE_SUCCESS,
         f"Inference has been deployed successfully; {len(serving)} of {nodes} pods serve",
@@ -100,23 +104,6 @@ def refuse(
     )
     whole = obstacle is None
     return with_sum(rungs, None if whole else told, inference, achieved=whole, withheld=told)
-
-
-def _trains_on(
-    before: WorkspaceStatus, rung: str, finding: Finding, snapshot: Snapshot, nodes: int
-) -> Ladder:
-    """Judge a tuning whose Job was begun before the wish was refused, and is at work."""
-    machines = _machines(before, finding, snapshot, nodes)
-    obstacle = next((found for _, found in machines if not found.holds), None)
-    told = replace(finding, message=f"{finding.message} {TRAINS_ON}")
-    started = holds(conditions.JOB_STATUS_STARTED, "the tuning has started")
-    rungs = (
-        *_up_to(rung, finding),
-        *machines,
-        (conditions.RESOURCE_READY, resource_of(obstacle)),
-        (conditions.JOB_STARTED, started),
-    )
-    return with_sum(rungs, told, told, achieved=False)
 
 
 def _up_to(rung: str, finding: Finding) -> tuple[Rung, ...]:

@@ -16,7 +16,7 @@ from workspace_operator import conditions
 from workspace_operator.api import TrainingStatus, WorkspaceStatus
 from workspace_operator.api.output_repository import output_repository
 from workspace_operator.objects.tuning_job import USELESS_TO_REPEAT, job_of
-from workspace_operator.snapshot import Pod, Termination, TrainingAnswer
+from workspace_operator.snapshot import Pod, Snapshot, Termination, TrainingAnswer
 from workspace_operator.snapshot.jobs import Job, parse_training_answer
 from workspace_operator.status import training_reasons
 from workspace_operator.status.evidence import Evidence
@@ -58,10 +58,16 @@ def climb_training(evidence: Evidence, faults: tuple[Finding, ...]) -> Ladder:
 def training_status(evidence: Evidence) -> TrainingStatus | None:
     """Return the figures of the last report; those of another training are forgotten."""
     job = job_of(evidence.workspace, evidence.plan, evidence.snapshot)
+    return figures_of(job, evidence.snapshot, evidence.workspace.status.tuning)
+
+
+def figures_of(
+    job: Job | None, snapshot: Snapshot, before: TrainingStatus | None
+) -> TrainingStatus | None:
+    """Return the figures of a Job's last report; where it made none, those from before."""
     if job is None:
         return None
-    answer = _last_answer(evidence)
-    before = evidence.workspace.status.tuning
+    answer = _last_answer(snapshot)
     if answer is None or not answer.phase:
         if before is None or not job.ended:
             return before
@@ -180,12 +186,12 @@ def _explained(evidence: Evidence, pod: Pod, otherwise: Reason) -> Finding:
     return otherwise.found(quote=quote, **facts)
 
 
-def _last_answer(evidence: Evidence) -> TrainingAnswer | None:
+def _last_answer(snapshot: Snapshot) -> TrainingAnswer | None:
     """Return what a pod says, or what one that ended well has left as its last words."""
-    for pod in evidence.pods:
-        if pod.name in evidence.snapshot.trainings:
-            return evidence.snapshot.trainings[pod.name]
-    for pod in evidence.ended:
+    for pod in snapshot.current_pods:
+        if pod.name in snapshot.trainings:
+            return snapshot.trainings[pod.name]
+    for pod in snapshot.pods:
         if pod.phase == "Succeeded" and pod.last_end is not None:
             return parse_training_answer(pod.last_end.message)
     return None
