@@ -11,7 +11,7 @@ from aiohttp import web
 from workspace_operator.cluster import ApiServer, Connection, Manifest, Unreachable
 from workspace_operator.cluster.kinds import NODE_CLAIM
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 CLAIM: Manifest = {
     "apiVersion": NODE_CLAIM.api_version,
     "kind": NODE_CLAIM.kind,
@@ -46,7 +46,7 @@ class Server:
     answer: Answer | None = None
     seen: list[str] = field(default_factory=list)
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         self.seen.append(request.method)
         if self.answer is not None:
             return await self.answer(request)
@@ -104,7 +104,7 @@ async def test_a_write_that_waits_for_a_free_connection_is_not_sent_when_the_lea
 ) -> None:
     arrived, go_on = asyncio.Event(), asyncio.Event()
 
-    async def slowly(_request: web.Request) -> web.StreamResponse:
+    async def slowly(_request: web.BaseRequest) -> web.StreamResponse:
         arrived.set()
         await go_on.wait()
         return web.json_response({})
@@ -125,7 +125,7 @@ async def test_a_write_that_waits_for_a_free_connection_is_not_sent_when_the_lea
 async def test_a_write_that_waits_for_new_credentials_is_not_sent_again_then(
     cluster: ApiServer, server: Server, permit: Permit
 ) -> None:
-    async def refused(_request: web.Request) -> web.StreamResponse:
+    async def refused(_request: web.BaseRequest) -> web.StreamResponse:
         permit.open = False
         return web.json_response({"message": "Unauthorized"}, status=401)
 
@@ -139,7 +139,7 @@ async def test_a_write_that_waits_for_new_credentials_is_not_sent_again_then(
 async def test_a_write_under_which_a_connection_was_closed_is_not_repeated_then(
     cluster: ApiServer, server: Server, permit: Permit, *, may_repeat: bool
 ) -> None:
-    async def hang_up(request: web.Request) -> web.StreamResponse:
+    async def hang_up(request: web.BaseRequest) -> web.StreamResponse:
         server.answer = None
         permit.open = may_repeat
         assert request.transport is not None
