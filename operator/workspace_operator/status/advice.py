@@ -113,7 +113,8 @@ ADVICE: dict[str, str] = {
     "ImagePullError": "Check that the image exists (chart: `presetImage`) and that the node may "
     "read it (`presetOptions.imagePullSecrets`).",
     "ContainerStartError": "The kubelet cannot start the container: mostly a command that the "
-    "image lacks, or a Secret that is gone. `kubectl describe pod NAME`.",
+    "image lacks, or a Secret that is gone. `kubectl describe pod NAME`. With weights `oci:IMAGE`, "
+    '`failed to mkdir ""` is the word of a containerd older than 2.1, which mounts no images.',
     "PodEvicted": "The node needed room. Another pod is made; look at what else runs there.",
     "NodeDiskPressure": "Take an instance type with a larger disk: image and weights need 50 GB.",
     "NodeMemoryPressure": "Take an instance type with more memory, or move what else runs there.",
