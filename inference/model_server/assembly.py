@@ -5,6 +5,8 @@ This is where the HTTP side and the token side are joined; everything above sees
 `service.ServedModel` promises. Imports torch and transformers, which takes seconds: import it late.
 """
 
+import atexit
+import gc
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -58,7 +60,20 @@ def assemble(
         eos_token_ids=model.eos_token_ids,
     )
     engine = _engine(settings, model, longest)
+    _take_out_of_collections()
     return ServedModel(engine=engine, tokenizer=tokenizer, grammars=grammars)
+
+
+def _take_out_of_collections() -> None:
+    """
+    Let Python's collector look at what requests make, and no longer at what was loaded.
+
+    A full collection walks over 400,000 objects of torch and transformers and keeps Python's lock
+    for 0.24 s: every stream stands still. They live as long as the process.
+    """
+    gc.collect()
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # or extensions would report all of it as leaked
 
 
 def _with_adapters(

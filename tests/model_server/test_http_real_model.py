@@ -1,6 +1,7 @@
 """The whole way from a folder of weights to an answer: a real, tiny Mistral, a real socket."""
 
 import asyncio
+import gc
 import json
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -88,6 +89,11 @@ async def test_a_seed_draws_the_same_answer_again(running: Running) -> None:
     fields = {"max_tokens": 24, "temperature": 1.0, "top_p": 0.9}
     assert await streamed(running, "Hi", **fields, seed=7) == wanted
     assert await streamed(running, "Hi", **fields, seed=8) != wanted
+
+
+async def test_a_full_collection_does_not_walk_over_what_was_loaded(running: Running) -> None:
+    assert running.service.loaded is not None
+    assert gc.get_freeze_count() > 100_000
 
 
 async def test_many_clients_at_once_get_what_each_gets_alone(running: Running) -> None:
