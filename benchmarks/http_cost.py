@@ -20,7 +20,7 @@ from pathlib import Path
 import uvicorn
 import uvloop
 from model_server.app import build_app
-from model_server.chat_prompt import Turn
+from model_server.chat_prompt import Tool, Turn
 from model_server.engine_state import EngineStatistics
 from model_server.lifecycle import Lifecycle, ModelIdentity, Phase
 from model_server.metrics import Metrics
@@ -42,8 +42,13 @@ class Letters:
         del limit
         return [1, *map(ord, text)]
 
-    async def encode_chat(self, turns: Sequence[Turn], *, limit: int) -> list[int]:
+    tool_form = None
+
+    async def encode_chat(
+        self, turns: Sequence[Turn], *, limit: int, tools: Sequence[Tool] = ()
+    ) -> list[int]:
         """Encode the contents, joined."""
+        del tools
         return await self.encode_text("".join(turn["content"] for turn in turns), limit=limit)
 
     def decode(self, token_ids: Sequence[int]) -> str:

@@ -17,11 +17,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from model_server import errors, sse
+from model_server.answer_text import CallReading, Reading
 from model_server.choice_state import AnswerState
 from model_server.choices import merged
 from model_server.disconnect import while_connected
 from model_server.errors import ApiError
-from model_server.generation import Piece, Reading, accept_all, pieces
+from model_server.generation import Piece, accept_all, pieces
 from model_server.request import Request
 from model_server.service import AnswerLimits, ServedModel, Service
 
@@ -46,6 +47,7 @@ class Job:
     with_usage: bool
     echo: str = ""  # text before the answer's own
     only_text: bool = False  # KAITO's old shape
+    calls: CallReading | None = None  # where the model was told of tools
 
     @property
     def prompt_tokens(self) -> int:
@@ -106,6 +108,7 @@ class GenerationResponse(Response):
             token_bytes=tokenizer.token_bytes,
             stops=self._job.stops,
             min_tokens=self._job.requests[0].sampling.min_tokens,
+            calls=self._job.calls,
         )
 
 
@@ -160,7 +163,8 @@ class _Writing:
         ]
 
     def _opening(self, writer: sse.ChunkWriter) -> bytes:
-        return writer.opening() + (writer.text(self._job.echo) if self._job.echo else b"")
+        opening = writer.opening(may_call=self._job.calls is not None)
+        return opening + (writer.text(self._job.echo) if self._job.echo else b"")
 
     def _whole(self) -> bytes:
         choices = [choice.choice() for choice in self._state.choices]
@@ -190,6 +194,8 @@ class _Writing:
     def _events(self, writer: sse.ChunkWriter, index: int, piece: Piece) -> bytes:
         logprobs = self._state.choices[index].logprobs_of(piece)
         events = writer.text(piece.text, logprobs) if piece.text or logprobs else b""
+        if piece.calls:
+            events += b"".join([writer.call(call) for call in piece.calls])
         if piece.finish_reason is not None:
             events += writer.closing(piece.finish_reason)
             if self._state.has_ended:

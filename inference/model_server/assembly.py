@@ -61,7 +61,8 @@ def assemble(
     )
     engine = _engine(settings, model, longest)
     _take_out_of_collections()
-    return ServedModel(engine=engine, tokenizer=tokenizer, grammars=grammars)
+    name = lifecycle.now().model.name
+    return ServedModel(engine=engine, tokenizer=tokenizer, grammars=grammars, name=name)
 
 
 def _take_out_of_collections() -> None:

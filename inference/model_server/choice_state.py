@@ -7,11 +7,11 @@ Must not import torch, transformers, or anything of HTTP.
 from collections.abc import Sequence
 from typing import Any
 
-from model_server.generation import Piece
+from model_server.generation import STOP, TOOL_CALLS, Piece
 from model_server.meter import AnswerMeter
 from model_server.metrics import Metrics
 from model_server.shown_tokens import ShownToken, chat_logprobs, completion_logprobs
-from model_server.sse import Choice, Usage
+from model_server.sse import Call, Choice, Usage
 
 
 class ChoiceState:
@@ -28,6 +28,7 @@ class ChoiceState:
         self._characters = len(opening)  # of what has been shown so far, where tokens are shown
         self._texts = [opening]
         self._tokens: list[ShownToken] = []
+        self._calls: list[Call] = []
 
     def take(self, piece: Piece) -> None:
         """Add what came."""
@@ -36,6 +37,10 @@ class ChoiceState:
         self._texts.append(piece.text)
         self._tokens += piece.logprobs
         self._characters += _characters(piece.logprobs)
+        for new in piece.calls:
+            if new.index == len(self._calls):
+                self._calls.append(Call(call_id=new.call_id or "", name=new.name or ""))
+            self._calls[new.index].arguments += new.arguments
 
     def logprobs_of(self, piece: Piece) -> dict[str, Any] | None:
         """Write the log probabilities of a piece that has been taken, if they were asked for."""
@@ -49,6 +54,7 @@ class ChoiceState:
             text="".join(self._texts),
             finish_reason=self.reason or "error",
             logprobs=self._logprobs(self._tokens) if self._shows_logprobs else None,
+            calls=tuple(self._calls),
         )
 
     def _logprobs(self, tokens: Sequence[ShownToken]) -> dict[str, Any]:
@@ -113,5 +119,5 @@ class AnswerState:
         """Record the end of each choice, `otherwise` where it has none; return the worst."""
         reasons = [choice.reason or otherwise for choice in self.choices]
         for choice, reason in zip(self.choices, reasons, strict=True):
-            choice.meter.end(reason)
+            choice.meter.end(STOP if reason == TOOL_CALLS else reason)
         return otherwise if otherwise in reasons else reasons[0]

@@ -82,6 +82,7 @@ class StopStrings:
         """Start with nothing held; an empty list never stops."""
         self._stops = tuple(stops)
         self._held = ""
+        self.rest = ""  # what came behind the stop string
 
     def push(self, text: str) -> tuple[str, bool]:
         """Take a piece, return the text that may leave and whether a stop string was met."""
@@ -94,8 +95,8 @@ class StopStrings:
             if (start := self._held.find(stop)) >= 0
         ]
         if ends:
-            _, start = min(ends)
-            before, self._held = self._held[:start], ""
+            end, start = min(ends)
+            before, self.rest, self._held = self._held[:start], self._held[end:], ""
             return before, True
         keep = self._longest_beginning()
         free = len(self._held) - keep

@@ -8,13 +8,17 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 
 from model_server import errors
-from model_server.chat_prompt import InvalidConversation, NoChatTemplate, PromptTooLong, Turn
+from model_server.chat_prompt import InvalidConversation, NoChatTemplate, PromptTooLong
 from model_server.kaito_chat import KaitoChat
 from model_server.model_names import BASE, ModelNames
 from model_server.protocol import ChatRequest, CompletionRequest, Message
 from model_server.request import Request, SamplingParameters
 from model_server.service import ServedModel
 from model_server.structure import constraint_of
+from model_server.tool_form import ToolForm, UnknownForm
+from model_server.tool_request import ToolDefinition
+
+NEVER = -1e4  # added to a logit: more than any model can make up for
 
 
 def adapter_asked(names: ModelNames, asked: str | None) -> str:
@@ -35,25 +39,51 @@ async def encode_chat(model: ServedModel, asked: ChatRequest) -> list[int]:
     Return the prompt of a conversation.
 
     Raises:
-        ApiError: 400 if no prompt can be made of it.
+        ApiError: 400 if no prompt can be made of it, 422 if it has tools and the model none.
     """
-    return await encode_messages(model, asked.messages)
+    return await encode_messages(model, asked.messages, asked.offered)
 
 
-async def encode_messages(model: ServedModel, messages: Sequence[Message]) -> list[int]:
+async def encode_messages(
+    model: ServedModel, messages: Sequence[Message], tools: Sequence[ToolDefinition] = ()
+) -> list[int]:
     """
     Return the prompt of messages.
 
     Raises:
-        ApiError: 400 if no prompt can be made of them.
+        ApiError: 400 if no prompt can be made of them, 422 if they need tools and the model has
+            none.
     """
-    turns: list[Turn] = [
-        # "developer" is the newer name of the same role.
-        {"role": "system" if m.role == "developer" else m.role, "content": m.content}
-        for m in messages
-    ]
+    if tools:
+        _require_tools(model, "tools")
+    for index, message in enumerate(messages):
+        if message.tool_calls or message.role == "tool":
+            name = "role" if message.role == "tool" else "tool_calls"
+            _require_tools(model, f"messages[{index}].{name}")
+    turns = [message.turn() for message in messages]
+    shown = [tool.shown() for tool in tools]
     limit = model.engine.longest_request
-    return await _encode(model.tokenizer.encode_chat(turns, limit=limit), "messages", limit)
+    encoding = model.tokenizer.encode_chat(turns, limit=limit, tools=shown)
+    return await _encode(encoding, "messages", limit)
+
+
+def _require_tools(model: ServedModel, param: str) -> None:
+    form = model.tokenizer.tool_form
+    if form is None:
+        why = "was not trained to call tools: its chat template takes none"
+    elif isinstance(form, UnknownForm):
+        why = f"cannot call tools here: {form}"
+    else:
+        return
+    remedy = "leave it out, or serve a model whose template has tools"
+    raise errors.invalid_value(param, f"{param}: {model.name} {why}; {remedy}")
+
+
+def form_of_calls(model: ServedModel, asked: ChatRequest | CompletionRequest) -> ToolForm | None:
+    """Return how the model writes calls, if it was told of tools."""
+    form = model.tokenizer.tool_form
+    offered = isinstance(asked, ChatRequest) and bool(asked.offered)
+    return form if offered and isinstance(form, ToolForm) else None
 
 
 async def encode_completion(model: ServedModel, asked: CompletionRequest) -> list[int]:
@@ -141,8 +171,11 @@ async def requests_of(
     if (asked.min_tokens or 0) > answer:
         message = f"min_tokens: the answer may take {answer} tokens, fewer than that"
         raise errors.invalid_value("min_tokens", message)
+    form = form_of_calls(model, asked)
     sampling = _sampling(asked, answer)
-    constrain = await constraint_of(model.grammars, asked)
+    if form is None and isinstance(asked, ChatRequest):
+        sampling = _without_calls(sampling, model, asked)
+    constrain = await constraint_of(model.grammars, asked, form)
     count = asked.n or 1
     return tuple(
         Request(
@@ -155,6 +188,17 @@ async def requests_of(
         )
         for index in range(count)
     )
+
+
+def _without_calls(
+    sampling: SamplingParameters, model: ServedModel, asked: ChatRequest
+) -> SamplingParameters:
+    """Keep a model that knows of tools, but may call none now, from opening a call."""
+    form = model.tokenizer.tool_form
+    knows = asked.tools or any(message.tool_calls for message in asked.messages)
+    if not knows or not isinstance(form, ToolForm) or form.mark_id is None:
+        return sampling
+    return replace(sampling, logit_bias=(*sampling.logit_bias, (form.mark_id, NEVER)))
 
 
 def _of_choice(sampling: SamplingParameters, index: int) -> SamplingParameters:

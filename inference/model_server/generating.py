@@ -10,12 +10,14 @@ import torch or transformers.
 """
 
 import secrets
+import string
 import time
 from dataclasses import dataclass
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
+from model_server.answer_text import CallReading
 from model_server.answers import GenerationResponse, Job
 from model_server.bodies import read_body
 from model_server.encoding import (
@@ -23,6 +25,7 @@ from model_server.encoding import (
     encode_chat,
     encode_completion,
     encode_kaito,
+    form_of_calls,
     requests_of,
     text_of_prompt,
 )
@@ -31,6 +34,8 @@ from model_server.model_names import BASE
 from model_server.protocol import ChatRequest, CompletionRequest, parse
 from model_server.service import ServedModel, Service
 from model_server.sse import AnswerHead
+
+ID_CHARACTERS = string.ascii_letters + string.digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +81,7 @@ async def _generate(
     service: Service, model: ServedModel, asked: ChatRequest | CompletionRequest, prompt: _Prompt
 ) -> Response:
     chat = isinstance(asked, ChatRequest)
+    form = form_of_calls(model, asked)
     answer_id = f"{'chatcmpl' if chat else 'cmpl'}-{secrets.token_hex(16)}"
     job = Job(
         requests=await requests_of(model, asked, prompt.ids, answer_id, prompt.adapter),
@@ -90,5 +96,11 @@ async def _generate(
         with_usage=asked.wants_usage,
         echo=prompt.echo,
         only_text=prompt.only_text,
+        calls=CallReading(form=form, new_id=_new_call_id) if form is not None else None,
     )
     return GenerationResponse(service, model, job)
+
+
+def _new_call_id() -> str:
+    """Make an id as Mistral's models know them: 9 letters and digits."""
+    return "".join(secrets.choice(ID_CHARACTERS) for _ in range(9))

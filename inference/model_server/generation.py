@@ -10,13 +10,14 @@ Must not import torch, transformers, or anything of HTTP.
 """
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
 from model_server import errors
-from model_server.detokenize import Decode, Detokenizer, StopStrings
+from model_server.answer_text import AnswerText, Reading
+from model_server.call_reader import CallPiece
 from model_server.errors import ApiError
 from model_server.request import (
     EngineStopped,
@@ -31,7 +32,7 @@ from model_server.shown_tokens import ShownToken, TokenShower
 
 logger = logging.getLogger(__name__)
 
-STOP, LENGTH = "stop", "length"
+STOP, LENGTH, TOOL_CALLS = "stop", "length", "tool_calls"
 
 
 class Tokens(Protocol):
@@ -64,17 +65,8 @@ class Piece:
     new_tokens: int
     finish_reason: str | None = None
     cached_tokens: int = 0  # of the prompt; in the first piece
-    logprobs: tuple[ShownToken, ...] = ()  # of the new tokens, where they were asked for
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """Say how tokens become text, and at which text they end."""
-
-    decode: Decode
-    token_bytes: Callable[[int], bytes]
-    stops: tuple[str, ...] = ()
-    min_tokens: int = 0  # stop strings do not count in these
+    logprobs: tuple[ShownToken, ...] = ()  # of the new tokens of the text, where asked for
+    calls: tuple[CallPiece, ...] = ()
 
 
 def accept_all(generator: Generator, requests: Sequence[Request]) -> list[Tokens]:
@@ -125,35 +117,32 @@ async def pieces(outputs: Tokens, reading: Reading) -> AsyncGenerator[Piece, Non
     Raises:
         ApiError: If the engine failed on this request or stopped.
     """
-    detokenizer = Detokenizer(reading.decode)
-    stop_strings = StopStrings(reading.stops)
+    answer = AnswerText(reading)
     shown = TokenShower(reading.decode, reading.token_bytes)
-    count = 0
     async with aclosing(outputs):
         async for output in outputs:
             reason = _reason(output)
-            text, met = "", False
+            of_text = 0
             for token_id in output.text_ids:
-                count += 1
-                new = detokenizer.push([token_id])
-                if count <= reading.min_tokens:
-                    text += new
-                else:
-                    piece, met = stop_strings.push(new)
-                    text += piece
-                if met:
+                answer.push(token_id)
+                of_text += not answer.is_calling
+                if answer.is_stopped:
                     break
-            if reason is not None and not met:
-                last, met = stop_strings.push(detokenizer.finish())
-                text += last + stop_strings.finish()
+            if reason is not None and not answer.is_stopped:
+                answer.finish()
+            text, calls = answer.take()
+            logprobs = shown.show(output) if output.logprobs else ()
+            if answer.is_stopped or (reason == STOP and answer.has_whole_calls):
+                reason = STOP if answer.is_stopped else TOOL_CALLS
             yield Piece(
                 text=text,
                 new_tokens=len(output.token_ids),
-                finish_reason=STOP if met else reason,
+                finish_reason=reason,
                 cached_tokens=output.cached_tokens,
-                logprobs=shown.show(output) if output.logprobs else (),
+                logprobs=logprobs[:of_text] if answer.is_calling else logprobs,
+                calls=calls,
             )
-            if met or reason is not None:
+            if reason is not None:
                 return
     raise stopped()
 

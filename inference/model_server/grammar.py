@@ -13,19 +13,18 @@ Must not import torch, transformers, or anything of HTTP.
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
+from model_server.call_grammar import CallRules, Schema, schema_text
 from model_server.request import Constraint, ConstraintBroken
 
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 COMPILE_SECONDS = 2.0
 THREADS = 2  # one grammar that takes its whole time does not hold up the next
-SPACES = r"[\x20\x0A\x0D\x09]{1,32}"
 MAX_GRAMMAR_SYMBOLS = 100_000  # the library's own bound is five times that, and seconds of work
 # Of one object: what may come where a name is due is worked out in the engine's thread, 12 ms for
 # 1,000 names and 109 ms for 3,000, and the library gives such an answer up at its first name.
@@ -39,7 +38,7 @@ LISTED = ("anyOf", "oneOf", "allOf", "prefixItems")
 SINGLE = ("items", "additionalProperties")
 SHARED = ("$defs", "definitions")  # what references of all parts lead to
 
-Schema = dict[str, Any]
+Asked = TypeVar("Asked")
 
 
 class BadSchema(Exception):
@@ -72,6 +71,7 @@ class Grammars:
             eos_token=sorted(eos_token_ids) or None,
             slices=LLTokenizer.json_slices(),
         )
+        self._vocabulary_size = vocabulary_size
         self._limits = LLParserLimits(verbose_errors=False, max_grammar_size=MAX_GRAMMAR_SYMBOLS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="grammar")
 
@@ -82,13 +82,17 @@ class Grammars:
         Raises:
             BadSchema: If the schema is wrong, unsupported, or too large.
         """
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._threads, self.compile_now, schema)
-        try:
-            return await asyncio.wait_for(work, COMPILE_SECONDS)
-        except TimeoutError:
-            cause = f"it takes longer than {COMPILE_SECONDS:g} s to compile; make it simpler"
-            raise BadSchema("", cause) from None
+        return await self._in_time(self.compile_now, schema)
+
+    async def compile_calls(self, rules: CallRules) -> Callable[[], Constraint]:
+        """
+        Make what holds answers to calls of tools; call the result once for each answer.
+
+        Raises:
+            BadSchema: If a schema is wrong or unsupported, with its place in the request, or if
+                they are too large together.
+        """
+        return await self._in_time(self.compile_calls_now, rules)
 
     def compile_now(self, schema: Schema) -> Callable[[], Constraint]:
         """
@@ -98,7 +102,9 @@ class Grammars:
             BadSchema: If the schema is wrong, unsupported, or too large.
         """
         refuse_wide(schema)
-        grammar = LLMatcher.grammar_from_lark(f'start: " "? json\njson: %json {_text(schema)}')
+        grammar = LLMatcher.grammar_from_lark(
+            f'start: " "? json\njson: %json {schema_text(schema)}'
+        )
         first = LLMatcher(self._vocabulary, grammar, log_level=0, limits=self._limits)
         if first.is_error():
             raise locate(schema, self._fault)
@@ -109,12 +115,45 @@ class Grammars:
             raise BadSchema("", "no text can follow it")
         return lambda: AnswerGrammar(first.deep_copy())
 
+    def compile_calls_now(self, rules: CallRules) -> Callable[[], Constraint]:
+        """
+        Do the work of `compile_calls` in the calling thread.
+
+        Raises:
+            BadSchema: As `compile_calls` does.
+        """
+        for place, schema in rules.schemas:
+            try:
+                self.compile_now(schema)
+            except BadSchema as error:
+                raise BadSchema(f"{place}.{error.path}".rstrip("."), error.cause) from None
+        grammar = LLMatcher.grammar_from_lark(rules.lark())
+        first = LLMatcher(self._vocabulary, grammar, log_level=0, limits=self._limits)
+        if first.is_error():
+            raise BadSchema("tools", "their schemas are too large together; offer fewer")
+        mark_id = rules.form.mark_id
+        if mark_id is not None and rules.waits_for_mark:
+            anything = b"\xff" * -(-self._vocabulary_size // 8)
+            return lambda: CallsAfterMark(AnswerGrammar(first.deep_copy()), mark_id, anything)
+        return lambda: AnswerGrammar(first.deep_copy())
+
+    async def _in_time(
+        self, compiling: Callable[[Asked], Callable[[], Constraint]], asked: Asked
+    ) -> Callable[[], Constraint]:
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._threads, compiling, asked)
+        try:
+            return await asyncio.wait_for(work, COMPILE_SECONDS)
+        except TimeoutError:
+            cause = f"it takes longer than {COMPILE_SECONDS:g} s to compile; make it simpler"
+            raise BadSchema("", cause) from None
+
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _fault(self, schema: Schema) -> str | None:
-        grammar = LLMatcher.grammar_from_json_schema(_text(schema))
+        grammar = LLMatcher.grammar_from_json_schema(schema_text(schema))
         fault = LLMatcher.validate_grammar(grammar, self._vocabulary, limits=self._limits)
         return fault or None
 
@@ -147,6 +186,37 @@ class AnswerGrammar:
     def advance(self, token_id: int) -> None:
         """Take in the token that was drawn; an error shows at the next mask."""
         self._matcher.consume_token(token_id)
+
+
+class CallsAfterMark:
+    """Leave an answer free until a token opens calls, then hold it (request.Constraint)."""
+
+    def __init__(self, calls: Constraint, mark_id: int, anything: bytes) -> None:
+        """Wait for the mark; `anything` is the mask that allows every token."""
+        self._calls = calls
+        self._mark_id = mark_id
+        self._anything = anything
+        self._is_open = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing can follow."""
+        return self._is_open and self._calls.is_complete
+
+    def allowed_tokens(self) -> bytes:
+        """
+        Return one bit per token id, the lowest first.
+
+        Raises:
+            ConstraintBroken: If the grammar became too complex on the way.
+        """
+        return self._calls.allowed_tokens() if self._is_open else self._anything
+
+    def advance(self, token_id: int) -> None:
+        """Take in the token that was drawn."""
+        self._is_open = self._is_open or token_id == self._mark_id
+        if self._is_open:
+            self._calls.advance(token_id)
 
 
 def refuse_wide(schema: Schema) -> None:
@@ -205,11 +275,6 @@ def _held(keyword: str, held: object) -> list[tuple[str, object]]:
             return [("", held)]
         case _:
             return []
-
-
-def _text(schema: Schema) -> str:
-    """Write a schema, with our own options for the library in place of the caller's."""
-    return json.dumps({**schema, "x-guidance": {"whitespace_pattern": SPACES}})
 
 
 def _first_line(text: str) -> str:

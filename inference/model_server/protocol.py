@@ -14,7 +14,7 @@ Must not import torch, transformers, or anything that answers requests.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import (
     BeforeValidator,
@@ -29,7 +29,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from model_server.errors import ApiError, Problem, invalid_value, unknown_field
 from model_server.response_format import ResponseFormat
 from model_server.sampling_fields import MAX_INTEGER, MAX_TOP_LOGPROBS, SamplingFields
-from model_server.strict_body import NO_GAPS, NO_TOOLS, Strict, only
+from model_server.strict_body import NO_FUNCTIONS, NO_GAPS, Strict, only
+from model_server.tool_request import ToolCalls, ToolFields
 
 MAX_NAME_CHARACTERS = 64  # of a field's name in a message
 # The event loop serves everyone, and writing faults down takes longer than finding them: 660,000 in
@@ -37,8 +38,12 @@ MAX_NAME_CHARACTERS = 64  # of a field's name in a message
 MAX_FAULTS = 100
 
 
-def _text_of(value: object) -> object:
-    """Join a list of text parts, OpenAI's other form of a message's content."""
+def _content_of(value: object, info: ValidationInfo) -> object:
+    """Join a list of text parts, OpenAI's other form of content; an assistant may only call."""
+    if value is None and info.data.get("tool_calls"):
+        return ""
+    if value is None:
+        raise PydanticCustomError("missing", "this field is required")
     if isinstance(value, str):
         return value
     if isinstance(value, list) and all(_is_text_part(part) for part in value):
@@ -73,14 +78,53 @@ def _prompt_of(value: object) -> object:
 class Message(Strict):
     """Hold one turn of a conversation."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[str, BeforeValidator(_text_of)]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    tool_calls: ToolCalls = None  # of an assistant
+    tool_call_id: str | None = Field(default=None, max_length=64, validate_default=True)
+    name: str | None = None  # of a tool; its call says it already
+    content: Annotated[str, BeforeValidator(_content_of)] = Field(
+        default=cast("str", None), validate_default=True
+    )
     # What clients send back when they repeat an answer of an assistant.
     refusal: Annotated[None, only([])] = None
     audio: Annotated[None, only([])] = None
-    function_call: Annotated[None, only([])] = None
+    function_call: Annotated[None, only([], NO_FUNCTIONS)] = None
     annotations: Annotated[list[object] | None, only([[]])] = None
-    tool_calls: Annotated[list[object] | None, only([[]])] = None
+
+    @field_validator("tool_calls")
+    @classmethod
+    def _come_from_an_assistant(cls, value: ToolCalls, info: ValidationInfo) -> ToolCalls:
+        if value and info.data.get("role") != "assistant":
+            raise PydanticCustomError("tool_calls", "only a message of role assistant has calls")
+        return value
+
+    @field_validator("tool_call_id")
+    @classmethod
+    def _belongs_to_a_result(cls, value: str | None, info: ValidationInfo) -> str | None:
+        is_result = info.data.get("role") == "tool"
+        if is_result and not value:
+            raise PydanticCustomError("missing", "this field is required")
+        if value is not None and not is_result:
+            raise PydanticCustomError("tool_call_id", "only a message of role tool has it")
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_tool(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("role") != "tool":
+            raise PydanticCustomError("extra_forbidden", "this server knows no such field")
+        return value
+
+    def turn(self) -> dict[str, Any]:
+        """Return it as templates read it."""
+        # "developer" is the newer name of the same role.
+        role = "system" if self.role == "developer" else self.role
+        turn: dict[str, Any] = {"role": role, "content": self.content}
+        if self.tool_calls:
+            turn["tool_calls"] = [call.shown() for call in self.tool_calls]
+        if self.tool_call_id is not None:
+            turn["tool_call_id"] = self.tool_call_id
+        return turn
 
 
 class StreamOptions(Strict):
@@ -105,7 +149,7 @@ class GenerationFields(SamplingFields):
         return self.stream_options is not None and self.stream_options.include_usage
 
 
-class ChatRequest(GenerationFields):
+class ChatRequest(GenerationFields, ToolFields):
     """Ask for the next turn of a conversation."""
 
     messages: Annotated[list[Message], Field(min_length=1), FailFast()]
@@ -114,11 +158,8 @@ class ChatRequest(GenerationFields):
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=MAX_TOP_LOGPROBS)
     modalities: Annotated[list[str] | None, only([["text"]])] = None
-    tools: Annotated[list[object] | None, only([[]], NO_TOOLS)] = None
-    tool_choice: Annotated[str | None, only(["none"], NO_TOOLS)] = None
-    parallel_tool_calls: Annotated[bool | None, only([True, False])] = None  # there are no tools
-    functions: Annotated[list[object] | None, only([[]])] = None
-    function_call: Annotated[str | None, only(["none"])] = None
+    functions: Annotated[list[object] | None, only([[]], NO_FUNCTIONS)] = None
+    function_call: Annotated[str | None, only(["none"], NO_FUNCTIONS)] = None
     service_tier: Annotated[str | None, only(["auto", "default"])] = None
     store: Annotated[bool | None, only([False])] = None
     metadata: Annotated[dict[str, str] | None, only([{}])] = None

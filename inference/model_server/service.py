@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from model_server import errors
-from model_server.chat_prompt import Turn
+from model_server.call_grammar import CallRules
+from model_server.chat_prompt import Tool, Turn
 from model_server.engine_state import EngineStatistics
 from model_server.generation import Generator
 from model_server.lifecycle import Lifecycle, Phase
@@ -24,6 +25,7 @@ from model_server.model_names import ModelNames
 from model_server.request import Constraint
 from model_server.settings import ANSWER_SECONDS, FIRST_TOKEN_SECONDS
 from model_server.silence import Silence
+from model_server.tool_form import ToolForm, UnknownForm
 
 RETRY_SECONDS = {Phase.STARTING: 10, Phase.LOADING: 10, Phase.WARMING: 2}
 STALLED_SECONDS = 30.0  # an engine without a sign of life for so long takes no requests
@@ -33,11 +35,18 @@ DEAD_SECONDS = 60.0  # a thread without a sign of life for so long will not come
 class Tokenizer(Protocol):
     """Turn text into token ids and back (tokenizer.TextTokenizer is one)."""
 
+    @property
+    def tool_form(self) -> ToolForm | UnknownForm | None:
+        """How the model calls tools; None where its template takes none."""
+        ...
+
     async def encode_text(self, text: str, *, limit: int) -> list[int]:
         """Encode a text as it stands."""
         ...
 
-    async def encode_chat(self, turns: Sequence[Turn], *, limit: int) -> list[int]:
+    async def encode_chat(
+        self, turns: Sequence[Turn], *, limit: int, tools: Sequence[Tool] = ()
+    ) -> list[int]:
         """Encode a conversation."""
         ...
 
@@ -55,6 +64,10 @@ class Grammars(Protocol):
 
     async def compile(self, schema: dict[str, Any]) -> Callable[[], Constraint]:
         """Make what holds answers to a schema; call the result once for each answer."""
+        ...
+
+    async def compile_calls(self, rules: CallRules) -> Callable[[], Constraint]:
+        """Make what holds answers to calls of tools; call the result once for each answer."""
         ...
 
 
@@ -121,6 +134,7 @@ class ServedModel:
     engine: Engine
     tokenizer: Tokenizer
     grammars: Grammars | None = None  # None: every answer is free text
+    name: str = "this model"
 
 
 class Service:

@@ -3,8 +3,9 @@ Write the events of a stream as bytes, with as little work per token as can be.
 
 All chunks of one answer are alike but for the text and the end, so their head is written once and a
 token costs one `json.dumps` of a short string. The shapes are OpenAI's: for a chat a first chunk
-with the role, chunks with `delta.content`, one with the finish reason, the usage where it was asked
-for, then `[DONE]`. A stream that failed ends with an error event and without `[DONE]`.
+with the role, chunks with `delta.content` or `delta.tool_calls`, one with the finish reason, the
+usage where it was asked for, then `[DONE]`. A stream that failed ends with an error event and
+without `[DONE]`.
 
 Pure. Must not import torch, transformers, asyncio or time.
 """
@@ -13,6 +14,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from model_server.call_reader import CallPiece
 
 DONE = b"data: [DONE]\n\n"
 # Made once: json.dumps makes one at each call that asks for another form than its own.
@@ -39,6 +42,20 @@ class Usage:
         }
 
 
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """Hold one call of a tool, as far as it has come."""
+
+    call_id: str
+    name: str
+    arguments: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """Return the call as the API shows it."""
+        function = {"name": self.name, "arguments": self.arguments}
+        return {"id": self.call_id, "type": "function", "function": function}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """Hold one of the answers to a request."""
@@ -46,6 +63,7 @@ class Choice:
     text: str
     finish_reason: str
     logprobs: dict[str, Any] | None = None
+    calls: tuple[Call, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +96,11 @@ class ChunkWriter:
         self._before_text = self._head + f',"choices":[{{"index":{index},{before}'.encode()
         self._after_text = f'{after},"logprobs":null,"finish_reason":null}}]{tail}}}\n\n'.encode()
 
-    def opening(self) -> bytes:
+    def opening(self, *, may_call: bool = False) -> bytes:
         """Say whose turn it is; a plain completion has no such chunk."""
-        return self._choice({"delta": {"role": "assistant", "content": ""}}) if self._chat else b""
+        content = None if may_call else ""
+        delta = {"role": "assistant", "content": content}
+        return self._choice({"delta": delta}) if self._chat else b""
 
     def text(self, text: str, logprobs: dict[str, Any] | None = None) -> bytes:
         """Write one piece of the answer."""
@@ -88,6 +108,15 @@ class ChunkWriter:
             content: dict[str, Any] = {"delta": {"content": text}} if self._chat else {"text": text}
             return self._choice(content, logprobs=logprobs)
         return self._before_text + _json(text).encode() + self._after_text
+
+    def call(self, piece: CallPiece) -> bytes:
+        """Write what is new of a call; its first piece says what is called."""
+        function = {"arguments": piece.arguments}
+        call: dict[str, Any] = {"index": piece.index}
+        if piece.name is not None:
+            call |= {"id": piece.call_id, "type": "function"}
+            function = {"name": piece.name, **function}
+        return self._choice({"delta": {"tool_calls": [{**call, "function": function}]}})
 
     def closing(self, finish_reason: str) -> bytes:
         """Say why no more text comes."""
@@ -134,7 +163,7 @@ def whole_answer(head: AnswerHead, *, chat: bool, choices: Sequence[Choice], usa
         "choices": [
             {
                 "index": index,
-                **_content(choice.text, chat=chat),
+                **_content(choice, chat=chat),
                 "logprobs": choice.logprobs,
                 "finish_reason": choice.finish_reason,
             }
@@ -145,10 +174,14 @@ def whole_answer(head: AnswerHead, *, chat: bool, choices: Sequence[Choice], usa
     return _json_in_turns(document, _DEPTH).encode()
 
 
-def _content(text: str, *, chat: bool) -> dict[str, Any]:
-    if chat:
-        return {"message": {"role": "assistant", "content": text, "refusal": None}}
-    return {"text": text}
+def _content(choice: Choice, *, chat: bool) -> dict[str, Any]:
+    if not chat:
+        return {"text": choice.text}
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None}
+    if choice.calls:
+        calls = [call.document() for call in choice.calls]
+        message |= {"content": choice.text or None, "tool_calls": calls}
+    return {"message": message}
 
 
 def only_text(text: str) -> bytes:

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 NOTHING: tuple[object, ...] = (None, "", [], {})  # best said by leaving the field out
 NOT_BUILT = "not supported by this server"
 NO_GAPS = "this model continues a text and fills no gaps"
-NO_TOOLS = "this model was not trained to call tools"
+NO_FUNCTIONS = "tools and tool_choice have taken its place"
 
 
 def only(

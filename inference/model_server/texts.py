@@ -20,6 +20,7 @@ from model_server.encoding import adapter_asked, encode_messages, encode_text
 from model_server.protocol import Message, parse
 from model_server.service import Service
 from model_server.strict_body import Strict, only
+from model_server.tool_request import Tools
 
 
 class TokenizeRequest(Strict):
@@ -28,6 +29,7 @@ class TokenizeRequest(Strict):
     model: str | None = Field(default=None, max_length=256)
     prompt: str | None = None
     messages: Annotated[list[Message] | None, Field(min_length=1), FailFast()] = None
+    tools: Tools = None
     add_special_tokens: bool = True
     add_generation_prompt: Annotated[bool | None, only([True])] = None
     return_token_strs: Annotated[bool | None, only([False])] = None
@@ -51,8 +53,10 @@ def add_texts(app: FastAPI, service: Service) -> None:
         if (asked.prompt is None) == (asked.messages is None):
             message = "prompt: give either a prompt or messages"
             raise errors.invalid_value("prompt", message)
+        if asked.tools and asked.messages is None:
+            raise errors.invalid_value("tools", "tools: they go with messages only")
         if asked.messages is not None:
-            ids = await encode_messages(model, asked.messages)
+            ids = await encode_messages(model, asked.messages, asked.tools or ())
         else:
             ids = await encode_text(model, asked.prompt or "")
             ids = ids if asked.add_special_tokens else ids[1:]

@@ -27,11 +27,23 @@ from model_server.chat_prompt import (
     InvalidConversation,
     NoChatTemplate,
     PromptTooLong,
+    Tool,
     Turn,
     check_turns,
     said,
     segments_of,
 )
+from model_server.tool_form import (
+    Quoting,
+    ToolForm,
+    UnknownForm,
+    check_ids,
+    form_of,
+    quoted,
+    quoting_of,
+)
+
+Conversation = tuple[Sequence[Turn], Sequence[Tool]]
 
 BYTE_PIECE = re.compile("<0x([0-9A-F]{2})>")  # how a vocabulary writes a byte that is no text
 SPACE = "▁"  # how a SentencePiece vocabulary writes a space
@@ -57,7 +69,9 @@ class TextTokenizer:
             BadTokenizer: If the files are missing, broken, or lack a beginning-of-sequence token.
         """
         self._front = _read(directory)
-        self._template = chat_template or self._front.chat_template
+        self._template, self._tools_template = _templates(
+            chat_template or self._front.chat_template
+        )
         self._back = self._front.backend_tokenizer
         self._back.no_truncation()
         self._back.no_padding()
@@ -75,6 +89,10 @@ class TextTokenizer:
         self._opens_with_space = plain[0] != "a"
         self._swallows_space = self._opens_with_space and plain == spaced
         self._longest_token = max(map(len, self._back.get_vocab()))
+        self.tool_form: ToolForm | UnknownForm | None = self._tool_form()
+        self._quoting = Quoting()
+        if isinstance(self.tool_form, ToolForm):
+            self._quoting = quoting_of(lambda turns, tools: self._render((turns, tools)))
         self._alone: dict[int, str] = {}  # texts of tokens that were decoded by themselves
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="tokenizer")
 
@@ -92,9 +110,16 @@ class TextTokenizer:
         self._check_length(len(text), limit)
         return await self._in_thread(self._encode_segments, [text])
 
-    async def encode_chat(self, turns: Sequence[Turn], *, limit: int) -> list[int]:
+    async def encode_chat(
+        self, turns: Sequence[Turn], *, limit: int, tools: Sequence[Tool] = ()
+    ) -> list[int]:
         """
         Encode a conversation by the chat template, up to where the assistant answers.
+
+        Args:
+            turns: The messages.
+            limit: Tokens of the context.
+            tools: What may be called; only for a model with a `tool_form`.
 
         Raises:
             InvalidConversation: If roles do not take turns, or the template refuses.
@@ -105,7 +130,10 @@ class TextTokenizer:
             raise NoChatTemplate("this model has no chat template; use /v1/completions")
         check_turns(turns)
         self._check_length(sum(len(turn["content"]) for turn in turns), limit)
-        return await self._in_thread(self._encode_turns, said(turns))
+        if isinstance(self.tool_form, ToolForm):
+            check_ids(self.tool_form, turns)
+            turns, tools = quoted(self._quoting, turns, tools)
+        return await self._in_thread(self._encode_turns, (said(turns), tools))
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Decode tokens without the control tokens among them."""
@@ -147,21 +175,30 @@ class TextTokenizer:
         ids: list[int] = await loop.run_in_executor(self._threads, work, argument)
         return ids
 
-    def _encode_turns(self, turns: Sequence[Turn]) -> list[int]:
-        segments = segments_of(turns, tuple(self._controls), self._render)
+    def _tool_form(self) -> ToolForm | UnknownForm | None:
+        try:
+            return form_of(self._tools_template or "", self._controls)
+        except UnknownForm as error:
+            return error
+
+    def _encode_turns(self, conversation: Conversation) -> list[int]:
+        segments = segments_of(conversation, tuple(self._controls), self._render)
         return self._encode_segments(
             [self._without_opening_space(s) if isinstance(s, str) else s for s in segments]
         )
 
-    def _render(self, turns: Sequence[Turn]) -> str:
+    def _render(self, conversation: Conversation) -> str:
+        turns, tools = conversation
+        with_tools = tools or any(turn["role"] == "tool" for turn in turns)
         try:
             text: str = self._front.apply_chat_template(
                 list(turns),
-                chat_template=self._template,
+                tools=list(tools) or None,
+                chat_template=self._tools_template if with_tools else self._template,
                 tokenize=False,
                 add_generation_prompt=True,
             )
-        except TemplateError as error:
+        except (TemplateError, TypeError, ValueError) as error:
             raise InvalidConversation(
                 len(turns) - 1, f"the chat template refuses: {error}"
             ) from None
@@ -211,3 +248,11 @@ def _read(directory: Path) -> Any:  # noqa: ANN401 - transformers' classes are m
     if not front.is_fast:
         raise BadTokenizer(f"{directory}: the tokenizer has no compiled form; add tokenizer.json")
     return front
+
+
+def _templates(found: str | dict[str, str] | None) -> tuple[str | None, str | None]:
+    """Choose the template for chats and the one for chats with tools, where files name several."""
+    if isinstance(found, dict):
+        default = found.get("default")
+        return default, found.get("tool_use", default)
+    return found, found

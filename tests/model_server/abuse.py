@@ -22,7 +22,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-CHAT = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 3, "temperature": 0}
+CHAT: dict[str, Any] = {
+    "messages": [{"role": "user", "content": "Hello"}],
+    "max_tokens": 3,
+    "temperature": 0,
+}
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {**CHAT, "stream": True, "stop": ["x"], "seed": 1, "top_p": 0.5},
     "/v1/completions": {"prompt": "Hello", "max_tokens": 3, "echo": True, "logit_bias": {"5": 1}},
@@ -30,6 +34,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "/detokenize": {"tokens": [1, 40, 41]},
     "/chat": {"prompt": "Hello", "generate_kwargs": {"max_new_tokens": 3, "top_k": 5}},
 }
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+CALL = {"id": "abcdefghi", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+CALLED = [
+    *CHAT["messages"],
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "abcdefghi", "content": "1"},
+]
 STRANGE: list[Any] = [
     None,
     True,
@@ -52,8 +63,20 @@ STRANGE: list[Any] = [
     [None] * 100,
     {"a": {"b": {}}},
     [{"role": "user", "content": "x"}] * 3,
+    [TOOL],
+    CALLED,
 ]
-FIELDS = ("n", "logprobs", "top_logprobs", "tools", "response_format", "min_tokens", "user", "x")
+FIELDS = (
+    "n",
+    "logprobs",
+    "top_logprobs",
+    "tools",
+    "tool_choice",
+    "response_format",
+    "min_tokens",
+    "user",
+    "x",
+)
 
 
 @dataclass

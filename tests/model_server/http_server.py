@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import httpx
 from model_server.api_keys import ApiKeys
 from model_server.app import build_app, build_probe_app
-from model_server.chat_prompt import Turn, check_turns
+from model_server.chat_prompt import Tool, Turn, check_turns
 from model_server.engine import Engine
 from model_server.engine_state import EngineLimits
 from model_server.lifecycle import Lifecycle, ModelIdentity, Phase
@@ -24,6 +24,7 @@ from model_server.model_names import ModelNames
 from model_server.probe_server import ProbeServer
 from model_server.server import Load, ModelServer
 from model_server.service import AnswerLimits, ServedModel, Service
+from model_server.tool_form import ToolForm, UnknownForm
 from model_server.uvicorn_config import Wire
 
 from tests.model_server.fake_runner import FakeRunner
@@ -39,11 +40,16 @@ BEGIN = 1
 class CodePoints:
     """Tokenize by code point; the ids below 32 are control tokens and decode to nothing."""
 
+    tool_form: ToolForm | UnknownForm | None = None
+
     async def encode_text(self, text: str, *, limit: int) -> list[int]:
         del limit
         return [BEGIN, *map(ord, text)]
 
-    async def encode_chat(self, turns: Sequence[Turn], *, limit: int) -> list[int]:
+    async def encode_chat(
+        self, turns: Sequence[Turn], *, limit: int, tools: Sequence[Tool] = ()
+    ) -> list[int]:
+        assert not tools
         check_turns(turns)
         return await self.encode_text("".join(turn["content"] for turn in turns), limit=limit)
 

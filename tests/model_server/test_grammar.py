@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_server.call_grammar import Schema
 from model_server.grammar import (
     ANY_OBJECT,
     MAX_PROPERTIES,
     BadSchema,
     Grammars,
-    Schema,
     locate,
 )
 from model_server.request import Constraint, ConstraintBroken

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from model_server.call_grammar import Schema
 from model_server.detokenize import Detokenizer
 from model_server.engine import Engine
-from model_server.grammar import BadSchema, Grammars, Schema
+from model_server.grammar import BadSchema, Grammars
 from model_server.lifecycle import Lifecycle
 from model_server.request import Constraint, Request, SamplingParameters
 from model_server.service import ServedModel

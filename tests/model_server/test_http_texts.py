@@ -9,6 +9,8 @@ import pytest_asyncio
 
 from tests.model_server.http_server import USER, Running, check_error, serving
 
+TOOL = {"type": "function", "function": {"name": "f"}}
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -45,6 +47,7 @@ async def test_text_becomes_tokens_and_tokens_text(running: Running) -> None:
         ("/tokenize", {"prompt": "a", "model": "gpt-4"}, 404, "model"),
         ("/tokenize", {"prompt": "a", "add_generation_prompt": False}, 422, None),
         ("/tokenize", {"prompt": "a", "text": "b"}, 422, "text"),
+        ("/tokenize", {"prompt": "a", "tools": [TOOL]}, 422, "tools"),
         ("/detokenize", {"tokens": [1_000]}, 422, "tokens"),
         ("/detokenize", {"tokens": [2**70]}, 422, None),
         ("/detokenize", {"tokens": [-1]}, 422, "tokens[0]"),
@@ -85,8 +88,14 @@ async def test_an_echo_opens_the_answer_with_the_prompt(running: Running) -> Non
 async def test_what_this_model_was_not_made_for_is_said_so(running: Running) -> None:
     for path, fields, words in (
         ("/v1/completions", {"prompt": "a", "suffix": "b"}, "fills no gaps"),
-        ("/v1/chat/completions", {"messages": USER, "tools": [{}]}, "not trained to call tools"),
-        ("/v1/chat/completions", {"messages": USER, "tool_choice": "auto"}, "not trained"),
+        ("/v1/chat/completions", {"messages": USER, "tools": [TOOL]}, "not trained to call tools"),
+        (
+            "/tokenize",
+            {"messages": USER, "tools": [TOOL]},
+            "serve a model whose template has tools",
+        ),
+        ("/v1/chat/completions", {"messages": USER, "tool_choice": "auto"}, "without tools"),
+        ("/v1/chat/completions", {"messages": USER, "functions": [{}]}, "tools and tool_choice"),
     ):
         error = check_error(await running.client.post(path, json=fields), 422)
         assert words in str(error["message"])
