@@ -69,6 +69,8 @@ def run_show(parsed: argparse.Namespace, catalog: Catalog) -> None:
 def run_make_tiny(parsed: argparse.Namespace, _catalog: Catalog) -> None:
     """Make the weights of a tiny model."""
     make_tiny(parsed.directory, parsed.seed, name=parsed.name)
+    where = f"--model {parsed.directory} --preset {parsed.name}"
+    say(f"{parsed.name} is made; to serve it: python -m model_server {where}")
 
 
 def run_download(parsed: argparse.Namespace, catalog: Catalog) -> None:

@@ -118,7 +118,7 @@ def test_a_refusal_of_the_hub_says_nothing_of_the_token(
 
 
 def test_a_preset_with_a_seed_is_made_and_not_fetched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made: list[tuple[Path, int, str]] = []
     monkeypatch.setattr(
@@ -134,6 +134,8 @@ def test_a_preset_with_a_seed_is_made_and_not_fetched(
         (tmp_path, 7, "tiny-mistral"),
         (tmp_path, 0, "tiny-mixtral"),
     ]
+    next_step = f"python -m model_server --model {tmp_path} --preset tiny-mixtral"
+    assert capsys.readouterr().out.splitlines()[-1].endswith(next_step)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ from workspace_operator.api.annotations import (
     PLAN_ANNOTATION,
     PLAN_ONLY,
     TYPES_ANNOTATION,
-    idle_notes,
 )
 from workspace_operator.api.weights import IN_THE_IMAGE, WeightsSource, weights_source
 from workspace_operator.instance_types import find
@@ -42,6 +41,7 @@ from workspace_operator.plan.hardware import (
     hardware,
     own_labels,
 )
+from workspace_operator.plan.notes import notes_of
 from workspace_operator.plan.options import Option, options, price_per_hour
 from workspace_operator.plan.partition import share
 from workspace_operator.plan.refusal import (
@@ -80,7 +80,6 @@ __all__ = [
     "Plan",
     "PlanError",
     "Training",
-    "notes_of",
     "plan",
     "plan_only",
     "plan_template",
@@ -274,27 +273,3 @@ def plan_template(workspace: Workspace, settings: Settings) -> Plan:
 def ports_of(template: Mapping[str, Any]) -> tuple[int, ...]:
     """Return where a pod of a template answers; the Service leads to the first."""
     return tuple(dict.fromkeys((served_port(template, MODEL_PORT), *declared_ports(template))))
-
-
-def notes_of(
-    workspace: Workspace, left_out: tuple[str, ...], settings: Settings
-) -> tuple[str, ...]:
-    """Say what the manifest asks for and this operator has no use for."""
-    byo = settings.node_provisioner is NodeProvisioner.BYO
-    notes = [*idle_notes(workspace.annotations), *doubts(workspace, settings)]
-    if left_out:
-        notes.append(
-            f"left out of the instance types, since they cannot hold the model: "
-            f"{', '.join(left_out)}"
-        )
-    if workspace.resource.preferred_nodes:
-        notes.append(
-            "resource.preferredNodes has no effect: choose nodes by resource.labelSelector"
-        )
-    for named, where in (
-        (workspace.resource.instance_type, "resource.instanceType"),
-        (workspace.annotations.get(TYPES_ANNOTATION), f"annotation {TYPES_ANNOTATION}"),
-    ):
-        if byo and named:
-            notes.append(f"{where} buys nothing here: nodes are brought by you")
-    return tuple(notes)

@@ -10,8 +10,9 @@ from typing import Any
 from model_presets.preset import Preset
 
 from workspace_operator.api import Workspace
-from workspace_operator.plan import Plan, PlanError, notes_of
+from workspace_operator.plan import Plan, PlanError
 from workspace_operator.plan.hardware import BYPASS_ANNOTATION, doubts, own_labels
+from workspace_operator.plan.notes import notes_of
 from workspace_operator.plan.options import price_per_hour
 from workspace_operator.plan.server import MODEL_PORT
 from workspace_operator.plan.training import (
