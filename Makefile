@@ -9,7 +9,7 @@ SCAN   := .venv-scan
 PEERS  := .venv-bench
 # Tried once more as `python -O` runs them: no check of ours may be an `assert` (ruff S101 says so too).
 WITHOUT_ASSERT := tests/workspace_operator/test_changes.py tests/workspace_operator/test_api_parse.py tests/workspace_operator/test_settings.py tests/model_server/test_protocol.py tests/model_server/test_scheduler.py tests/model_presets/test_catalog.py
-SOURCE := operator presets inference charts tests requirements $(if $(wildcard benchmarks/*.py),benchmarks)
+SOURCE := operator presets inference charts release tests requirements $(if $(wildcard benchmarks/*.py),benchmarks)
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z0-9-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,7 +64,7 @@ stages: $(STAMP) ## Write docs/stages.md from what kubectl prints at every stage
 	$(PY) -m tests.stages docs/stages.md
 
 test: lint cluster-binaries ## All that a merge requires
-	$(PY) -m pytest -m "not e2e and not gpu and not large"
+	$(PY) -m pytest -m "not e2e and not gpu and not large and not release"
 	PYTHONOPTIMIZE=1 $(PY) -m pytest -q -p no:cacheprovider -W ignore::pytest.PytestConfigWarning $(WITHOUT_ASSERT)
 
 $(SCAN)/.installed: requirements/scan.lock $(STAMP)
@@ -72,8 +72,12 @@ $(SCAN)/.installed: requirements/scan.lock $(STAMP)
 	VIRTUAL_ENV=$(SCAN) $(VENV)/bin/uv pip sync --quiet --require-hashes requirements/scan.lock
 	@touch $@
 
-scan: $(SCAN)/.installed ## Review chart, model pods and alerts with checkov, kube-score, promtool (once: 3 min more)
+scan: $(SCAN)/.installed ## Review chart, pods and alerts with checkov, kube-score, promtool; sign with cosign (once: 10 min more)
 	$(PY) -m tests.scan $(SCAN)/bin/checkov
+	$(PY) -m pytest -q -m release tests/release
+
+release: $(STAMP) ## Push, sign and attest a release: REGISTRY=host/folder KEY=file-or-KMS IMAGES=folder (docs/releases.md)
+	@$(PY) -m release --registry '$(REGISTRY)' --key '$(KEY)' --images '$(or $(IMAGES),images)' $(FLAGS)
 
 bench-operator: $(STAMP) ## Time the operator on a real API server; prints one JSON object last
 	$(PY) -m benchmarks.operator
@@ -107,4 +111,4 @@ demo: $(STAMP) ## Start a real Kubernetes, install the operator, apply a Workspa
 demo-down: $(STAMP) ## Take the demo away
 	$(PY) -m tests.demo down
 
-.PHONY: help setup lint format lock cluster-binaries generate stages test scan bench-operator bench-server fault-table server-fault-table abuse images e2e demo demo-down
+.PHONY: help setup lint format lock cluster-binaries generate stages test scan release bench-operator bench-server fault-table server-fault-table abuse images e2e demo demo-down

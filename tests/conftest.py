@@ -12,6 +12,7 @@ from tests.cluster.binaries import CONTROL_PLANE
 # Fixture -> the programs that it starts.
 PROGRAMS = {
     "control_plane": CONTROL_PLANE,
+    "cosign": ("cosign", "helm"),
     "helm": ("helm",),
     "karpenter_control_plane": (*CONTROL_PLANE, "karpenter-kwok"),
 }
@@ -51,6 +52,12 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
     name = control_plane.create_namespace()
     yield name
     control_plane.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def cosign() -> Path:
+    """Have cosign ready, and give its path."""
+    return binary("cosign")
 
 
 @pytest.fixture(scope="session")

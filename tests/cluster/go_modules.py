@@ -141,6 +141,13 @@ TOOLS = {
             version_of="github.com/prometheus/prometheus",
             tags="remove_all_sd",  # of no use here, and most of what there is to compile
         ),
+        Tool(
+            name="cosign",
+            module="cosign",
+            package="github.com/sigstore/cosign/v3/cmd/cosign",
+            version_of="github.com/sigstore/cosign/v3",
+            stamps=("sigs.k8s.io/release-utils/version.gitVersion={version}",),
+        ),
     )
 }
 
