@@ -8,6 +8,7 @@ archive is read in place, since a preset's has 14 GB.
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 from release.contents import ReleaseError
 
@@ -24,7 +25,8 @@ def bill_of_materials(archive: Path) -> bytes:
     try:
         with tarfile.open(archive) as outer:
             manifest = outer.extractfile("manifest.json")
-            (image,) = json.load(manifest) if manifest is not None else ()
+            images: list[dict[str, Any]] = json.load(manifest) if manifest is not None else []
+            (image,) = images
             for layer in reversed(image["Layers"]):
                 if (found := _in_layer(outer, layer)) is not None:
                     return found
