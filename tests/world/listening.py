@@ -7,14 +7,15 @@ Every address of 127.0.0.0/8 leads here, so that many pods listen on the same po
 import asyncio
 import ipaddress
 import secrets
+import socket
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 PORT = 5000
-# A connection that the kernel has accepted becomes one of the server's some turns of the loop
-# later; a server that has ended by then would never close it.
-ACCEPTED_SECONDS = 0.05
+# A connection that was accepted becomes one of the server's some turns of the loop later. asyncio
+# forgets one whose server has closed by then, so first nobody else is accepted.
+ACCEPTED_TURNS = 20
 
 
 class Listener:
@@ -30,6 +31,7 @@ class Listener:
         self.address = str(ipaddress.IPv4Address("127.0.0.0") + 256 + secrets.randbelow(2**23))
         self._routes = routes
         self._runner: web.AppRunner | None = None
+        self._door: socket.socket
 
     async def start(self) -> None:
         application = web.Application()
@@ -37,14 +39,15 @@ class Listener:
             application.router.add_route(method, path, answer)
         self._runner = web.AppRunner(application, shutdown_timeout=0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self.address, PORT).start()
+        self._door = socket.create_server((self.address, PORT))
+        await web.SockSite(self._runner, self._door).start()
 
     async def stop(self) -> None:
         """Close the door, let in who is on the threshold, and send everybody away."""
         if self._runner is None:
             return
         runner, self._runner = self._runner, None
-        for site in tuple(runner.sites):
-            await site.stop()
-        await asyncio.sleep(ACCEPTED_SECONDS)
+        asyncio.get_running_loop().remove_reader(self._door.fileno())
+        for _ in range(ACCEPTED_TURNS):
+            await asyncio.sleep(0)
         await runner.cleanup()
