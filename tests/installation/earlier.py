@@ -21,7 +21,10 @@ from tests.installation.chart import CHART
 
 Manifest = dict[str, Any]
 
-VERSIONS = tuple(sorted((Path(__file__).parents[1] / "chart" / "upgrades").iterdir()))
+UPGRADES = Path(__file__).parents[1] / "chart" / "upgrades"
+VERSIONS = tuple(sorted(UPGRADES.iterdir()))
+APPLIED = frozenset({"milestone-1"})  # whose operator made objects by apply; later ones create them
+KINDS = ("deployment", "service", "networkpolicy")  # of which a Workspace has one each, at most
 DESIRED_HASH = "atelier.kaito.sh/desired-hash"
 CONFIG_HASH = "atelier.kaito.sh/config-hash"
 
@@ -44,6 +47,11 @@ class Left:
     workspace: Manifest
     status: Manifest
     children: tuple[Manifest, ...]
+
+
+def was_applied(version: Path) -> bool:
+    """Say whether that version's operator made its objects by server-side apply."""
+    return version.name in APPLIED
 
 
 def shapes(version: Path) -> list[str]:
@@ -73,15 +81,17 @@ def left_for(version: Path, shape: str, live: Manifest) -> Left:
         digits = hashlib.sha256(f"{key}/{ordinal}/0".encode()).hexdigest()[:15]
         names[f"frozen-claim-{ordinal}"] = f"ws{digits}"
     made = _renamed(frozen, names)
-    children = (*made["claims"], _hashed(made["deployment"]), _hashed(made["service"]))
+    objects = (hashed(made[kind]) for kind in KINDS if kind in made)
+    children = (*made["claims"], *objects)
     return Left(workspace=live, status=made["workspace"]["status"], children=children)
 
 
 def frozen_hashes(version: Path) -> Iterator[tuple[Manifest, Manifest]]:
     """Give each frozen object beside the same with its hashes worked out here."""
     for frozen in _frozen(version).values():
-        for kind in ("deployment", "service"):
-            yield frozen[kind], _hashed(frozen[kind])
+        for kind in KINDS:
+            if kind in frozen:
+                yield frozen[kind], hashed(frozen[kind])
 
 
 def _frozen(version: Path) -> Manifest:
@@ -97,7 +107,8 @@ def _renamed(manifest: Manifest, names: dict[str, str]) -> Manifest:
     return renamed
 
 
-def _hashed(manifest: Manifest) -> Manifest:
+def hashed(manifest: Manifest) -> Manifest:
+    """Return an object with its hashes worked out again, in the way of all versions so far."""
     manifest = json.loads(json.dumps(manifest))
     template = manifest["spec"].get("template")
     if template:
