@@ -22,22 +22,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 SECRET = "a prompt that nobody else may read"  # noqa: S105 - not a password
 
 
-def calling(name: str = "f", arguments: str = "{}") -> dict[str, object]:
-    function = {"name": name, "arguments": arguments}
-    return {
-        "role": "assistant",
-        "tool_calls": [{"id": "abcdefghi", "type": "function", "function": function}],
-    }
-
-
-CALLING = calling()
-RESULT: dict[str, object] = {"role": "tool", "tool_call_id": "abcdefghi", "content": "1"}
-
-
-def tool(name: str, **fields: object) -> dict[str, object]:
-    return {"type": "function", "function": {"name": name, **fields}}
-
-
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def running() -> AsyncIterator[Running]:
     async with serving() as server:
@@ -58,32 +42,6 @@ async def send(running: Running, body: object, path: str = CHAT) -> httpx.Respon
         ({"messages": None}, 422, "messages"),
         ({"messages": [{"role": "user"}]}, 422, "messages[0].content"),
         ({"messages": [{"role": "robot", "content": "x"}]}, 422, "messages[0].role"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, 422, "messages[0].tool_call_id"),
-        ({"messages": [{**RESULT, "content": None}]}, 422, "messages[0].content"),
-        ({"messages": [{**RESULT, "role": "user"}]}, 422, "messages[0].tool_call_id"),
-        ({"messages": [{**USER[0], "name": "x"}]}, 422, "messages[0].name"),
-        ({"messages": [*USER, RESULT]}, 422, "messages[1].role"),
-        ({"messages": [*USER, CALLING, RESULT]}, 422, "messages[1].tool_calls"),
-        (
-            {"messages": [{**CALLING, "role": "user", "content": "x"}]},
-            422,
-            "messages[0].tool_calls",
-        ),
-        (
-            {"messages": [*USER, calling(arguments="[]")]},
-            422,
-            "messages[1].tool_calls[0].function.arguments",
-        ),
-        (
-            {"messages": [*USER, calling(arguments="[" * 100_000)]},
-            422,
-            "messages[1].tool_calls[0].function.arguments",
-        ),
-        (
-            {"messages": [*USER, calling(name="a b")]},
-            422,
-            "messages[1].tool_calls[0].function.name",
-        ),
         ({"messages": [{"role": "user", "content": 7}]}, 422, "messages[0].content"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 422, None),
         ({"messages": [*USER, *USER]}, 400, "messages[1]"),
@@ -132,26 +90,6 @@ async def send(running: Running, body: object, path: str = CHAT) -> httpx.Respon
         ({"presence_penalty": 2.5}, 422, "presence_penalty"),
         ({"cache_salt": "x" * 257}, 422, "cache_salt"),
         ({"chat_template": "{{ x }}"}, 422, "chat_template"),
-        ({"tools": [{"type": "function"}]}, 422, "tools[0].function"),
-        ({"tools": [{"type": "search"}]}, 422, "tools[0].type"),
-        ({"tools": [tool("a b")]}, 422, "tools[0].function.name"),
-        ({"tools": [tool("a" * 65)]}, 422, "tools[0].function.name"),
-        (
-            {"tools": [tool("f", parameters={"type": "string"})]},
-            422,
-            "tools[0].function.parameters",
-        ),
-        ({"tools": [tool("f", limits=1)]}, 422, "tools[0].function.limits"),
-        ({"tools": [tool("f"), tool("f")]}, 422, "tools"),
-        ({"tools": [tool(f"f{i}") for i in range(129)]}, 422, "tools"),
-        ({"tools": [tool("f")]}, 422, "tools"),  # no template
-        ({"tools": [tool("f")], "tool_choice": "any"}, 422, "tool_choice"),
-        ({"tools": [tool("f")], "tool_choice": tool("g")}, 422, "tool_choice"),
-        ({"tools": [tool("f")], "tool_choice": {"type": "allowed_tools"}}, 422, "tool_choice"),
-        ({"tool_choice": "auto"}, 422, "tool_choice"),
-        ({"tool_choice": "required", "tools": []}, 422, "tool_choice"),
-        ({"functions": [{"name": "f"}]}, 422, "functions"),
-        ({"function_call": "auto"}, 422, "function_call"),
         ({"response_format": {"type": "json_object"}}, 422, "response_format"),
         ({"response_format": {"type": "json_schema"}}, 422, "response_format"),
         ({"response_format": {"type": "xml"}}, 422, "response_format.type"),
@@ -215,8 +153,6 @@ async def test_a_bad_completion_is_refused(running: Running, fields: dict[str, o
         {"presence_penalty": 0, "frequency_penalty": 0.0},
         {"logit_bias": {}},
         {"response_format": {"type": "text"}},
-        {"tools": [], "tool_choice": "none", "parallel_tool_calls": True},
-        {"tools": [tool("f", strict=True, description=None)], "tool_choice": "none"},
         {"max_completion_tokens": 2, "max_tokens": None},
         {"stop": None, "seed": None, "temperature": None, "stream": None},
         {"modalities": ["text"], "store": False, "service_tier": "auto", "metadata": {}},

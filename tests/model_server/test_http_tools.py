@@ -254,60 +254,6 @@ async def test_the_metrics_count_calls_as_answers_that_stopped(running: Running)
     assert "tool_calls" not in shown
 
 
-@pytest.mark.parametrize(
-    ("fields", "status", "param"),
-    [
-        (
-            {
-                "tools": [
-                    TOOLS[1],
-                    {
-                        "type": "function",
-                        "function": {
-                            "name": "x",
-                            "parameters": {"type": "object", "properties": {"a": {"type": "nix"}}},
-                        },
-                    },
-                ]
-            },
-            400,
-            "tools[1].function.parameters.properties.a",
-        ),
-        (
-            {
-                "tools": [
-                    {
-                        "type": "function",
-                        "function": {
-                            "name": "x",
-                            "parameters": {"properties": {f"p{i}": {} for i in range(257)}},
-                        },
-                    }
-                ]
-            },
-            400,
-            "tools[0].function.parameters.properties",
-        ),
-        ({"min_tokens": 3}, 422, "min_tokens"),
-        (
-            {
-                "messages": [
-                    *QUESTION,
-                    {"role": "tool", "tool_call_id": "abcdefghi", "content": "x"},
-                ]
-            },
-            400,
-            "messages[1]",
-        ),
-    ],
-)
-async def test_what_cannot_be_called_is_refused_by_its_place(
-    running: Running, fields: dict[str, object], status: int, param: str
-) -> None:
-    response = await running.client.post(CHAT, json={**ASKED, **fields})
-    assert check_error(response, status)["param"] == param
-
-
 async def test_calls_in_text_are_read_too(weights: Path, tmp_path: Path) -> None:
     shutil.copytree(weights, tmp_path, dirs_exist_ok=True)
     set_template(tmp_path, HERMES)
