@@ -10,7 +10,7 @@ Must not import torch or transformers.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -58,9 +58,10 @@ class Job:
 class GenerationResponse(Response):
     """Generate while the client is there."""
 
-    def __init__(self, service: Service, model: ServedModel, job: Job) -> None:
-        """Keep what the answer needs; nothing runs before the call."""
+    def __init__(self, service: Service, model: ServedModel, job: Job, opened: ExitStack) -> None:
+        """Keep what the answer needs; nothing runs before the call, whose end closes `opened`."""
         super().__init__()
+        self._opened = opened
         self._service = service
         self._model = model
         self._job = job
@@ -72,6 +73,10 @@ class GenerationResponse(Response):
         Raises:
             ApiError: If the engine refuses the request, or fails before the first byte.
         """
+        with self._opened:
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         job = self._job
         accepted = accept_all(self._model.engine, job.requests)
         self._service.metrics.asked(job.requests[0].adapter)
@@ -84,22 +89,21 @@ class GenerationResponse(Response):
             shows_logprobs=job.requests[0].sampling.logprobs is not None,
         )
         otherwise = "error"
-        with self._service.open_answer():
-            try:
-                reading = self._reading()
-                answer = merged([pieces(tokens, reading) for tokens in accepted])
-                writing = _Writing(job, state, self._service.limits, _Way(scope, send))
-                work = writing.stream(answer) if job.stream else writing.whole(answer)
-                finished = await while_connected(receive, work)
-                otherwise = "error" if finished else "abort"
-            finally:
-                for tokens in accepted:
-                    tokens.close()
-                scope["state"]["notes"].update(
-                    prompt_tokens=job.prompt_tokens,
-                    completion_tokens=state.completion_tokens,
-                    finish_reason=state.end(otherwise),
-                )
+        try:
+            reading = self._reading()
+            answer = merged([pieces(tokens, reading) for tokens in accepted])
+            writing = _Writing(job, state, self._service.limits, _Way(scope, send))
+            work = writing.stream(answer) if job.stream else writing.whole(answer)
+            finished = await while_connected(receive, work)
+            otherwise = "error" if finished else "abort"
+        finally:
+            for tokens in accepted:
+                tokens.close()
+            scope["state"]["notes"].update(
+                prompt_tokens=job.prompt_tokens,
+                completion_tokens=state.completion_tokens,
+                finish_reason=state.end(otherwise),
+            )
 
     def _reading(self) -> Reading:
         tokenizer = self._model.tokenizer

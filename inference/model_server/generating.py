@@ -5,13 +5,17 @@ Route what generates: OpenAI's two paths, and KAITO's old one.
     POST /v1/completions        a text, continued
     POST /chat                  what KAITO's server took until its version 0.8
 
-A request is parsed (`protocol`), encoded (`encoding`), generated and written (`answers`). Must not
-import torch or transformers.
+A request is parsed (`protocol`), encoded (`encoding`), generated and written (`answers`). It is
+open from its last byte on: a drain waits for it while its prompt is encoded, too.
+
+Must not import torch or transformers.
 """
 
 import secrets
 import string
 import time
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import FastAPI, Request
@@ -53,32 +57,55 @@ def add_generation(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
-        model = service.ready_model()
-        asked = parse(ChatRequest, await read_body(request))
-        adapter = adapter_asked(service.names, asked.model)
-        prompt = _Prompt(ids=await encode_chat(model, asked), adapter=adapter)
-        return await _generate(service, model, asked, prompt)
+        async with _arrived(service, request) as (model, body, opened):
+            asked = parse(ChatRequest, body)
+            adapter = adapter_asked(service.names, asked.model)
+            prompt = _Prompt(ids=await encode_chat(model, asked), adapter=adapter)
+            return await _generate(service, model, asked, prompt, opened)
 
     @app.post("/v1/completions")
     async def complete(request: Request) -> Response:
-        model = service.ready_model()
-        asked = parse(CompletionRequest, await read_body(request))
-        adapter = adapter_asked(service.names, asked.model)
-        ids = await encode_completion(model, asked)
-        echo = text_of_prompt(model, asked.prompt) if asked.echo else ""
-        return await _generate(service, model, asked, _Prompt(ids=ids, echo=echo, adapter=adapter))
+        async with _arrived(service, request) as (model, body, opened):
+            asked = parse(CompletionRequest, body)
+            adapter = adapter_asked(service.names, asked.model)
+            ids = await encode_completion(model, asked)
+            echo = text_of_prompt(model, asked.prompt) if asked.echo else ""
+            prompt = _Prompt(ids=ids, echo=echo, adapter=adapter)
+            return await _generate(service, model, asked, prompt, opened)
 
     @app.post("/chat")
     async def kaito(request: Request) -> Response:
-        model = service.ready_model()
-        asked = parse(KaitoChat, await read_body(request))
-        ids = await encode_kaito(model, asked)
-        prompt = _Prompt(ids=ids, echo=asked.echoed, only_text=True)
-        return await _generate(service, model, completion_of(asked, ids), prompt)
+        async with _arrived(service, request) as (model, body, opened):
+            asked = parse(KaitoChat, body)
+            ids = await encode_kaito(model, asked)
+            prompt = _Prompt(ids=ids, echo=asked.echoed, only_text=True)
+            return await _generate(service, model, completion_of(asked, ids), prompt, opened)
+
+
+@asynccontextmanager
+async def _arrived(
+    service: Service, request: Request
+) -> AsyncIterator[tuple[ServedModel, bytes, ExitStack]]:
+    """
+    Take a request in whole, and count it as open until its response has been made or refused.
+
+    Raises:
+        ApiError: 503 if no requests are taken, or none any more when the last byte is there.
+    """
+    service.ready_model()
+    body = await read_body(request)
+    model = service.ready_model()
+    with ExitStack() as opened:
+        opened.enter_context(service.open_answer())
+        yield model, body, opened
 
 
 async def _generate(
-    service: Service, model: ServedModel, asked: ChatRequest | CompletionRequest, prompt: _Prompt
+    service: Service,
+    model: ServedModel,
+    asked: ChatRequest | CompletionRequest,
+    prompt: _Prompt,
+    opened: ExitStack,
 ) -> Response:
     chat = isinstance(asked, ChatRequest)
     form = form_of_calls(model, asked)
@@ -98,7 +125,7 @@ async def _generate(
         only_text=prompt.only_text,
         calls=CallReading(form=form, new_id=_new_call_id) if form is not None else None,
     )
-    return GenerationResponse(service, model, job)
+    return GenerationResponse(service, model, job, opened.pop_all())
 
 
 def _new_call_id() -> str:

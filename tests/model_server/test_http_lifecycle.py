@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ from model_server.lifecycle import Lifecycle, Phase
 from model_server.settings import BadStart
 
 from tests.model_server.fake_runner import FakeRunner, Gate
-from tests.model_server.http_server import counting, serving, status, until
+from tests.model_server.http_server import CodePoints, counting, serving, status, until
 
 
 class SlowLoad:
@@ -141,6 +142,39 @@ async def test_a_drain_finishes_open_answers_and_takes_no_new_ones() -> None:
         whole, streamed = await asyncio.gather(*open_answers)
         assert whole.json()["choices"][0]["message"]["content"] == "defghi"
         assert streamed.text.endswith("data: [DONE]\n\n")
+        assert await asyncio.wait_for(running.ended, 10) == 0
+
+
+class Encoding(CodePoints):
+    """Encode when the test says so."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+    async def encode_text(self, text: str, *, limit: int) -> list[int]:
+        self.begun.set()
+        await self.go_on.wait()
+        return await super().encode_text(text, limit=limit)
+
+
+async def test_a_drain_waits_for_a_prompt_that_is_being_encoded() -> None:
+    tokenizer = Encoding()
+    load = counting()
+    async with serving(
+        lambda lifecycle: replace(load(lifecycle), tokenizer=tokenizer), drain_seconds=30
+    ) as running:
+        tokenizer.begun.clear()
+        tokenizer.go_on.clear()
+        asked = asyncio.create_task(running.chat("abc", max_tokens=3))
+        await tokenizer.begun.wait()
+        running.server.drain()
+        await until(lambda: running.service.lifecycle.now().phase is Phase.DRAINING)
+        assert await status(running, "/health") == 200
+        tokenizer.go_on.set()
+        answer = await asked
+        assert answer.json()["choices"][0]["message"]["content"] == "def"
         assert await asyncio.wait_for(running.ended, 10) == 0
 
 
