@@ -39,6 +39,7 @@ class Metrics:
     workspaces: Gauge = field(init=False)
     node_claims: Gauge = field(init=False)
     orphans: Gauge = field(init=False)
+    without_namespace: Gauge = field(init=False)
     rivals: Gauge = field(init=False)
     list_age_seconds: Gauge = field(init=False)
     phase_seconds: Histogram = field(init=False)
@@ -90,6 +91,11 @@ class Metrics:
         self.orphans = Gauge(
             "atelier_orphan_node_claims",
             "NodeClaims at the last sweep whose Workspace is gone: machines that nobody uses.",
+            registry=registry,
+        )
+        self.without_namespace = Gauge(
+            "atelier_workspaces_without_namespace",
+            "Workspaces whose namespace does not exist, so that nothing can be written to them.",
             registry=registry,
         )
         self.rivals = Gauge(

@@ -44,6 +44,7 @@ from workspace_operator.settings import NodeProvisioner, Settings
 from workspace_operator.snapshot import Snapshot
 from workspace_operator.status import Outcome, report, report_invalid, requeue_after_seconds
 from workspace_operator.template_trial import TemplateTrial, is_to_be_tried
+from workspace_operator.vanished_namespace import VanishedNamespaces
 from workspace_operator.wake import Key, Newborns, owner_uid
 from workspace_operator.writer import Writer, finalizers
 
@@ -68,6 +69,7 @@ class Reconciler:
     reporter: Reporter
     late: LateWrites
     metrics: Metrics
+    vanished: VanishedNamespaces
     newborns: Newborns = field(default_factory=Newborns)
     clock: Callable[[], datetime] = utc_now
 
@@ -100,11 +102,22 @@ class Reconciler:
                 logger.info("not as it was seen", extra={"key": str(key)})
         body = await self.cluster.find(WORKSPACE, key.name, key.namespace)
         if body is None:
+            self.vanished.forget(key)
             await self._collect_orphans(key)
             return None
         return await self._look_at(key, body)
 
     async def _look_at(self, key: Key, body: Manifest, *, newborn: bool = False) -> float | None:
+        try:
+            seconds = await self._act_on(key, body, newborn=newborn)
+        except Gone as refusal:
+            if not refusal.namespace_is_gone:
+                raise
+            return await self.vanished.refused(key, body)
+        self.vanished.forget(key)
+        return seconds
+
+    async def _act_on(self, key: Key, body: Manifest, *, newborn: bool) -> float | None:
         if body["metadata"].get("deletionTimestamp"):
             return await self._let_go(key, body)
         try:

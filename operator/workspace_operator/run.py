@@ -44,6 +44,7 @@ from workspace_operator.settings import NodeProvisioner, Settings
 from workspace_operator.sweep import Sweep
 from workspace_operator.template_trial import TemplateTrial
 from workspace_operator.training_probe import TrainingProbe
+from workspace_operator.vanished_namespace import VanishedNamespaces
 from workspace_operator.wake import Key, Newborns, Wake
 from workspace_operator.web import Health, serve
 from workspace_operator.work_queue import WorkQueue
@@ -143,6 +144,7 @@ def _assemble(
     probe = ModelProbe(interval_seconds=settings.probe_interval_seconds)
     reporter = Reporter(cluster=cluster, metrics=metrics, instance=settings.pod_name, clock=clock)
     late = LateWrites(cluster=cluster)
+    vanished = VanishedNamespaces(cluster=cluster, clock=clock)
     reconciler = Reconciler(
         cluster=cluster,
         catalog=catalog,
@@ -160,6 +162,7 @@ def _assemble(
         reporter=reporter,
         late=late,
         metrics=metrics,
+        vanished=vanished,
         newborns=newborns,
         clock=clock,
     )
@@ -167,6 +170,7 @@ def _assemble(
         reconciler, workers=WORKERS, least_pause=_least_pause, telling=InOrder((late, reporter))
     )
     metrics.queue_depth.set_function(lambda: len(queue))
+    metrics.without_namespace.set_function(lambda: len(vanished))
     metrics.open_breakers.set_function(lambda: queue.open_breakers)
     metrics.lease_held.set_function(lambda: lease.is_held)
     metrics.list_age_seconds.set_function(lambda: health.list_age_seconds)

@@ -72,11 +72,14 @@ class Writer:
 
         """
         todo = self._unsettled(todo, snapshot)
+        apply = todo.apply
         try:
-            if todo and FINALIZER not in finalizers(body):
+            if FINALIZER in finalizers(body):
+                apply = _machines_last(apply)
+            elif todo:
                 held = await self.cluster.set_finalizers(body, (*finalizers(body), FINALIZER))
                 body["metadata"] = held["metadata"]
-            for manifest in todo.apply:
+            for manifest in apply:
                 await self._put(body, manifest, live_object(manifest, snapshot))
             for gone in todo.delete:
                 kind = KINDS[gone.api_version, gone.kind]
@@ -125,6 +128,16 @@ class Writer:
             await self.cluster.create(drift_event(body, manifest, now, self.instance))
         except ClusterError as error:
             logger.warning("event not posted", extra={"reason": DRIFT, "error": str(error)})
+
+
+def _machines_last(manifests: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
+    """
+    Put NodeClaims behind what stands in the Workspace's namespace.
+
+    The finalizer shows that the namespace exists, in the pass that writes it. Later it is the other
+    objects that do: where they are refused because it is gone, no machine is bought.
+    """
+    return tuple(sorted(manifests, key=lambda each: each["kind"] == NODE_CLAIM.kind))
 
 
 def _version(manifest: Manifest) -> str:

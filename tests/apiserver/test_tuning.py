@@ -1,6 +1,7 @@
 """A tuning from its manifest to an adapter, on a real API server with the real Job controller."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -37,14 +38,26 @@ def job_path(team: str, name: str) -> str:
     return f"/apis/batch/v1/namespaces/{team}/jobs/{name}"
 
 
-async def training_of(world: World, name: str) -> Training:
-    """Wait until the pod of a Job runs."""
-    async with asyncio.timeout(workspaces.PATIENCE_SECONDS):
-        while True:
-            for pod, training in world.kubelet.trainings.items():
-                if pod.startswith(name) and not training.ended.is_set():
-                    return training
-            await asyncio.sleep(0.05)
+async def training_of(world: World, team: str, name: str) -> Training:
+    """
+    Wait until the pod of a Job runs.
+
+    A Job of the same name as one that failed a moment ago is given its pod after up to ten seconds,
+    which the Job controller counts by name; so this takes longer than anything else here.
+    """
+    deadline = time.monotonic() + 2 * workspaces.PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        for pod, training in world.kubelet.trainings.items():
+            if pod.startswith(name) and not training.ended.is_set():
+                return training
+        await asyncio.sleep(0.05)
+    found = [
+        *await world.api.items(workspaces.path(team)),
+        *await world.api.items(f"/apis/batch/v1/namespaces/{team}/jobs"),
+        *await world.api.items(f"/api/v1/namespaces/{team}/pods"),
+    ]
+    message = f"no pod of Job {team}/{name} runs: {found}"
+    raise TimeoutError(message)
 
 
 async def config(world: World, team: str, text: str) -> None:
@@ -59,7 +72,7 @@ async def test_from_the_manifest_to_the_adapter(
     operator: Operator, world: World, team: str
 ) -> None:
     await world.api.create(workspaces.path(team), tuning(team, "tuner"))
-    training = await training_of(world, "tuner")
+    training = await training_of(world, team, "tuner")
     training.figures = {"phase": "training", **FIGURES}
     found = await workspaces.in_phase(world.api, team, "tuner", "Training")
     status = found["status"]
@@ -87,7 +100,9 @@ async def test_what_cannot_be_done_is_told_in_the_programs_words_and_not_repeate
 ) -> None:
     _ = operator
     await world.api.create(workspaces.path(team), tuning(team, "wrong"))
-    (await training_of(world, "wrong")).end(1, "LoraConfig.rr: 8: unknown key; did you mean r?")
+    (await training_of(world, team, "wrong")).end(
+        1, "LoraConfig.rr: 8: unknown key; did you mean r?"
+    )
     found = await workspaces.with_reason(world.api, team, "wrong", "TrainingRefused")
     assert "did you mean r?" in workspaces.condition(found, "Ready")["message"]
     assert found["status"]["state"] == "Failed"
@@ -101,17 +116,17 @@ async def test_what_cannot_be_done_is_told_in_the_programs_words_and_not_repeate
 
     mended = {"tuning": {"input": {"urls": ["https://example.com/other.parquet"]}}}
     await world.api.merge(workspaces.path(team, "wrong"), mended)
-    (await training_of(world, "wrong")).succeed()
+    (await training_of(world, team, "wrong")).succeed()
     await workspaces.in_phase(world.api, team, "wrong", "Succeeded")
 
 
 async def test_a_crash_is_tried_again(operator: Operator, world: World, team: str) -> None:
     _ = operator
     await world.api.create(workspaces.path(team), tuning(team, "crash"))
-    (await training_of(world, "crash")).end(70, "RuntimeError: boom")
+    (await training_of(world, team, "crash")).end(70, "RuntimeError: boom")
     found = await workspaces.with_reason(world.api, team, "crash", "TrainingRetried")
     assert "RuntimeError: boom" in workspaces.condition(found, "Ready")["message"]
-    (await training_of(world, "crash")).succeed()
+    (await training_of(world, team, "crash")).succeed()
     await workspaces.in_phase(world.api, team, "crash", "Succeeded")
 
 
@@ -134,7 +149,7 @@ async def test_machines_are_given_back_where_that_is_wanted(
     manifest = tuning(team, "thrifty")
     manifest["metadata"]["annotations"] = {"atelier.dev/release-nodes-when-done": "true"}
     await world.api.create(workspaces.path(team), manifest)
-    (await training_of(world, "thrifty")).succeed()
+    (await training_of(world, team, "thrifty")).succeed()
     await workspaces.in_phase(world.api, team, "thrifty", "Succeeded")
     async with asyncio.timeout(workspaces.PATIENCE_SECONDS):
         while await workspaces.claims(world.api, team, "thrifty"):  # noqa: ASYNC110 - another process deletes them

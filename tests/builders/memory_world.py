@@ -21,6 +21,7 @@ from workspace_operator.reconcile import Reconciler
 from workspace_operator.reporter import Reporter
 from workspace_operator.settings import Probe, Settings
 from workspace_operator.template_trial import TemplateTrial
+from workspace_operator.vanished_namespace import VanishedNamespaces
 from workspace_operator.wake import Key
 from workspace_operator.writer import Writer
 
@@ -66,6 +67,7 @@ class MemoryWorld:
             ),
             late=LateWrites(cluster=self.cluster),
             metrics=metrics,
+            vanished=VanishedNamespaces(cluster=self.cluster, clock=self.now),
             clock=self.now,
         )
 

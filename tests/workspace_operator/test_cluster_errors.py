@@ -113,3 +113,20 @@ def test_every_manifest_of_ours_finds_its_kind() -> None:
 )
 def test_a_manifest_of_the_wrong_shape_is_no_outage(message: str, kind: type[Exception]) -> None:
     assert type(error_for("PATCH /x", 500, {"message": message}, None)) is kind
+
+
+@pytest.mark.parametrize(
+    ("details", "gone"),
+    [
+        ({"name": "team", "kind": "namespaces"}, True),
+        ({"name": "mistral", "group": "kaito.sh", "kind": "workspaces"}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_a_namespace_that_is_not_there_is_told_from_an_object(
+    details: dict[str, Any] | None, *, gone: bool
+) -> None:
+    error = error_for("POST /x", 404, {"message": "not found", "details": details}, None)
+    assert isinstance(error, Gone)
+    assert error.namespace_is_gone is gone

@@ -16,7 +16,9 @@ from tests.builders import (
 from tests.builders.situations.trainings import (
     LAST_WORDS,
     MADE,
+    NAMED,
     NOW,
+    PENDING,
     ROWS,
     STARTED,
     UPLOADING,
@@ -131,6 +133,21 @@ def test_a_program_that_is_silent_for_once_is_not_at_its_start() -> None:
     )
     again = told(replace(ROWS[8], answer=None, pods=(done(70, "boom"), *ROWS[8].pods)), before)
     assert again.phase == "StartingTraining", "the second try has said nothing yet"
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_pod_that_an_earlier_job_has_left_says_nothing_of_this_one(code: int) -> None:
+    """The garbage collector takes it a moment after the next Job was made."""
+    left = done(code, LAST_WORDS if code == 0 else "LoraConfig.rr: unknown key")
+    earlier = {"uid": "uid-of-an-earlier-job", "controller": True}
+    left["metadata"]["ownerReferences"] = [earlier]
+    status = told(replace(SUCCEEDED, job=NAMED, pods=(left,)))
+    started = status.condition("JobStarted")
+    assert started
+    assert (started.status, started.reason) == ("False", PENDING)
+    assert (status.state, status.tuning) == ("Pending", None)
+    left["metadata"]["ownerReferences"] = [{**earlier, "uid": NAMED["metadata"]["uid"]}]
+    assert told(replace(SUCCEEDED, job=NAMED, pods=(left,))).state != "Pending"
 
 
 def test_machines_that_were_given_back_are_not_missed() -> None:

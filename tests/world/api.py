@@ -18,6 +18,7 @@ CLAIMS = "/apis/karpenter.sh/v1/nodeclaims"
 # A cloud and a kubelet live on while the API server is away, and so does a patient user.
 PATIENCE_SECONDS = 30.0
 AWAY = 500
+CONFLICT = 409
 
 
 class ApiError(RuntimeError):
@@ -122,8 +123,20 @@ class Api:
         return await self.send("POST", path, body)
 
     async def merge(self, path: str, body: Manifest) -> Manifest:
-        """Merge fields into an object, or into its status by a path that ends so."""
-        return await self.send("PATCH", path, body, kind=MERGE)
+        """
+        Merge fields into an object, or into its status by a path that ends so.
+
+        The API server gives up a patch that others were quicker than five times in a row; one that
+        names no version is meant for whatever is there, so it is sent again.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await self.send("PATCH", path, body, kind=MERGE)
+            except ApiError as error:
+                meant = not {"resourceVersion", "uid"} & body.get("metadata", {}).keys()
+                if error.status != CONFLICT or not meant or time.monotonic() > deadline:
+                    raise
 
     async def delete(self, path: str, body: Manifest | None = None) -> None:
         """Delete an object; one that is gone is fine."""

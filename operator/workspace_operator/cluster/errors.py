@@ -18,6 +18,7 @@ from typing import Any
 
 STALE_CREDENTIALS = "Unauthorized"
 NAMESPACE_TERMINATING = "NamespaceTerminating"
+NAMESPACES = "namespaces"
 
 
 class ClusterError(Exception):
@@ -36,6 +37,16 @@ class Conflict(ClusterError):
 
 class Gone(ClusterError):
     """What was named does not exist."""
+
+    def __init__(self, request: str, message: str, what: str = "") -> None:
+        """Keep the plural of the kind that the API server says is missing."""
+        super().__init__(request, message)
+        self.what = what
+
+    @property
+    def namespace_is_gone(self) -> bool:
+        """Tell a namespace that does not exist from an object that does not."""
+        return self.what == NAMESPACES
 
 
 class Invalid(ClusterError):
@@ -85,6 +96,8 @@ class Forbidden(ClusterError):
 
 
 DEFAULT_RETRY_AFTER_SECONDS = 1.0
+UNAUTHORIZED = 401
+CONFLICT = 409
 EXPIRED = 410
 INTERNAL = 500
 # How server-side apply refuses a manifest that does not fit the schema: by the code of an outage.
@@ -103,14 +116,15 @@ def error_for(
     if code == EXPIRED or code >= FIRST_SERVER_ERROR:
         return Unreachable(request, f"HTTP {code}: {message}")
     match code:
-        case 401:
-            return Forbidden(request, message, (STALE_CREDENTIALS,))
-        case 403:
-            return Forbidden(request, message, _causes(status))
+        case 401 | 403:
+            causes = (STALE_CREDENTIALS,) if code == UNAUTHORIZED else _causes(status)
+            return Forbidden(request, message, causes)
+        case 404:
+            return Gone(request, message, str((status.get("details") or {}).get("kind") or ""))
         case 429:
             return Throttled(request, message, _seconds(retry_after))
         case _:
-            return {404: Gone, 409: Conflict}.get(code, Invalid)(request, message)
+            return (Conflict if code == CONFLICT else Invalid)(request, message)
 
 
 def _causes(status: Mapping[str, Any]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Self
 
 from workspace_operator.api import Startup
 from workspace_operator.snapshot.claims import CLAIM_STEPS, NodeClaim
-from workspace_operator.snapshot.jobs import TrainingAnswer
+from workspace_operator.snapshot.jobs import TrainingAnswer, is_pod_of
 from workspace_operator.snapshot.nodes import GPU_RESOURCE, Node
 from workspace_operator.snapshot.others import Taken, taken_by
 from workspace_operator.snapshot.pod_events import PodWarning
@@ -95,6 +95,7 @@ class Snapshot:
     ) -> Self:
         """Read the objects as the API server returned them."""
         manifests = tuple(node_claims)
+        pods = [pod for pod in pods if job is None or is_pod_of(job, pod)]
         claims = (NodeClaim.parse(manifest) for manifest in manifests)
         return cls(
             claims=tuple(sorted(claims, key=_by_age)),

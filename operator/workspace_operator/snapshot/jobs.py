@@ -13,6 +13,7 @@ from workspace_operator.snapshot.reading import (
     ObservedCondition,
     conditions,
     integer,
+    mappings,
     section,
 )
 
@@ -63,6 +64,13 @@ class TrainingAnswer:
     first_loss: float | None = None
     tokens_per_second: float | None = None
     seconds_left: int | None = None
+
+
+def is_pod_of(job: Manifest, pod: Manifest) -> bool:
+    """Say whether a pod is this Job's, and not one that an earlier Job of its name has left."""
+    references = mappings(section(pod, "metadata").get("ownerReferences"))
+    owners = {each.get("uid") for each in references if each.get("controller")}
+    return not owners or section(job, "metadata").get("uid") in owners
 
 
 def parse_training_answer(body: str) -> TrainingAnswer:
