@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+from workspace_operator.cluster import ApiServer, Connection
 
 from tests.cluster import ControlPlane, karpenter_crds
 from tests.cluster import control_plane as run_control_plane
@@ -18,6 +19,15 @@ CONTROLLERS = (
     "garbage-collector-controller",
     "namespace-controller",
 )
+
+
+@pytest.fixture
+async def cluster(control_plane: ControlPlane) -> AsyncIterator[ApiServer]:
+    """Reach the API server as the administrator, who may always write."""
+    connection = Connection(str(control_plane.kubeconfig), on_answer=lambda: None)
+    await connection.open()
+    yield ApiServer(connection, guard=lambda: None, count_write=lambda _verb, _kind: None)
+    await connection.close()
 
 
 @pytest.fixture(scope="session")

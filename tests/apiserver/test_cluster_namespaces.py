@@ -1,23 +1,14 @@
 """What the API server says of objects whose namespace went without them."""
 
 import json
-from collections.abc import AsyncIterator
 
 import pytest
-from workspace_operator.cluster import ApiServer, Connection, Gone, Manifest
+from workspace_operator.cluster import ApiServer, Gone, Manifest
 from workspace_operator.cluster.kinds import SERVICE
 
 from tests.cluster import ControlPlane
 
 pytestmark = pytest.mark.apiserver
-
-
-@pytest.fixture
-async def cluster(control_plane: ControlPlane) -> AsyncIterator[ApiServer]:
-    connection = Connection(str(control_plane.kubeconfig), on_answer=lambda: None)
-    await connection.open()
-    yield ApiServer(connection, guard=lambda: None, count_write=lambda _verb, _kind: None)
-    await connection.close()
 
 
 def service(namespace: str, name: str) -> Manifest:

@@ -1,23 +1,11 @@
 """Who owns a field that a create has set, and how an apply comes to take it away again."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-from workspace_operator.cluster import ApiServer, Connection, Manifest
+from workspace_operator.cluster import ApiServer, Manifest
 from workspace_operator.cluster.kinds import SERVICE
 from workspace_operator.cluster.ownership import handed_over
 
-from tests.cluster import ControlPlane
-
 pytestmark = pytest.mark.apiserver
-
-
-@pytest.fixture
-async def cluster(control_plane: ControlPlane) -> AsyncIterator[ApiServer]:
-    connection = Connection(str(control_plane.kubeconfig), on_answer=lambda: None)
-    await connection.open()
-    yield ApiServer(connection, guard=lambda: None, count_write=lambda _verb, _kind: None)
-    await connection.close()
 
 
 def service(namespace: str, **metadata: object) -> Manifest:
