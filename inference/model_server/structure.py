@@ -50,7 +50,8 @@ async def constraint_of(
     try:
         if rules is not None:
             return await grammars.compile_calls(rules)
-        return await grammars.compile(schema or ANY_OBJECT)
+        # `{}` is a schema too, of any JSON.
+        return await grammars.compile(ANY_OBJECT if schema is None else schema)
     except BadSchema as error:
         place = ".".join(filter(None, (place, error.path))) or field
         raise errors.invalid_value(place, f"{place}: {error.cause}", status=400) from None
