@@ -6,12 +6,16 @@ Bring one Workspace a step closer to what it asks for: the page to read first.
     observe  fresh reads of everything that belongs to it            observe
     desire   the objects that should exist now                       objects
     change   what differs from what exists                           changes
-    write    finalizer first, then claims, Deployment, Service       cluster
+    write    finalizer first, then what is missing or goes           writer
     report   conditions, the ledger of the start, the endpoint       status
 
 A pass remembers nothing: whatever it is interrupted by, the next one reads again and goes on, and a
 pass that finds nothing to change writes nothing. The finalizer stands before the first NodeClaim,
 since no owner reference can hold a cluster-scoped object, and it goes after the last.
+
+The pass that writes the finalizer asks for the machines next, for which minutes are waited. Every
+later one writes the machines last, behind NetworkPolicy, Deployment and Service: should those be
+refused because the namespace is gone, none is bought. Deletions come after all of it (`writer`).
 """
 
 import logging

@@ -146,11 +146,6 @@ class WorkQueue(Generic[K]):
         """Look at the key as soon as possible, held or not."""
         self._enqueue(key, self._entries.setdefault(key, _Entry()))
 
-    def add_after(self, key: K, seconds: float) -> None:
-        """Look at the key after some seconds, or sooner if something happens."""
-        entry = self._entries.setdefault(key, _Entry())
-        self._set_timer(key, entry, seconds)
-
     def __len__(self) -> int:
         """Count the keys that wait for a pass."""
         return len(self._ready)
@@ -290,6 +285,7 @@ class WorkQueue(Generic[K]):
             self._dispatch()
 
     def _set_timer(self, key: K, entry: _Entry, seconds: float) -> None:
+        """Look at the key after some seconds, or sooner if that was asked for before."""
         loop = asyncio.get_running_loop()
         if entry.timer is not None:
             if entry.timer.when() <= loop.time() + seconds:

@@ -21,7 +21,9 @@ Run = Callable[[Coroutine[Any, Any, None]], None]
 class Story:
     """Passes that always leave news, and a log of who did what when."""
 
-    def __init__(self, *, pass_lasts: float = 0.0, tell_lasts: float = 0.0) -> None:
+    def __init__(
+        self, *, pass_lasts: float = 0.0, tell_lasts: float = 0.0, asks: float = 1_000
+    ) -> None:
         self.log: list[tuple[str, str, float]] = []
         self.news: set[str] = set()
         self.in_hand: set[str] = set()
@@ -29,13 +31,14 @@ class Story:
         self.most_telling = 0
         self.refuses = False
         self.pass_lasts, self.tell_lasts = pass_lasts, tell_lasts
+        self.asks = asks
 
     async def handle(self, key: str) -> float | None:
         self._begin("pass", key)
         await asyncio.sleep(self.pass_lasts)
         self.in_hand.remove(key)
         self.news.add(key)
-        return 1_000
+        return self.asks
 
     def has_news(self, key: str) -> bool:
         return key in self.news
@@ -173,5 +176,21 @@ def test_a_telling_that_fails_is_a_failed_pass(in_virtual_time: Run) -> None:
         await work(queue, 100)
         assert queue.open_breakers == 0
         assert story.news == set()
+
+    in_virtual_time(main())
+
+
+def test_of_a_time_that_was_asked_for_and_a_pause_the_sooner_counts(in_virtual_time: Run) -> None:
+    """The pass wants the key back before the telling that failed would."""
+
+    async def main() -> None:
+        story = Story(asks=FIRST_PAUSE_SECONDS / 2)
+        story.refuses = True
+        queue = story.queue()
+        queue.add("a")
+        await work(queue, FIRST_PAUSE_SECONDS)
+        assert len(story.times("tell")) == 1
+        first, second = story.times("pass")
+        assert second - first <= story.asks * (1 + JITTER)
 
     in_virtual_time(main())
