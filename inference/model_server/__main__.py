@@ -71,7 +71,7 @@ async def serve(settings: Settings, listener: socket.socket) -> int:
     """
     preset = find_preset(settings)
     names = names_of(settings, preset)
-    lifecycle = Lifecycle(identity_of(names, preset))
+    lifecycle = Lifecycle(identity_of(names))
     limits = AnswerLimits(
         first_token_seconds=settings.first_token_seconds, answer_seconds=settings.answer_seconds
     )

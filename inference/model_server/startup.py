@@ -21,6 +21,7 @@ from model_server.checkpoint import BadCheckpoint, read_checkpoint
 from model_server.lean_import import lean_transformers
 from model_server.lifecycle import AdapterIdentity, Lifecycle, ModelIdentity, Phase
 from model_server.model_names import ModelNames
+from model_server.preset_shape import refuse_another_shape
 from model_server.request import InvalidRequest
 from model_server.service import ServedModel
 from model_server.settings import BadStart, Settings
@@ -57,9 +58,9 @@ def names_of(settings: Settings, preset: Preset | None) -> ModelNames:
         raise BadStart(f"--adapter: {error}") from None
 
 
-def identity_of(names: ModelNames, preset: Preset | None) -> ModelIdentity:
-    """Say what the model is before its files have been looked at."""
-    return ModelIdentity(name=names.primary, revision=preset.revision if preset else None)
+def identity_of(names: ModelNames) -> ModelIdentity:
+    """Say what the model is before its files were looked at: the revision is not known."""
+    return ModelIdentity(name=names.primary)
 
 
 def load(settings: Settings, preset: Preset | None, lifecycle: Lifecycle) -> ServedModel:
@@ -71,6 +72,8 @@ def load(settings: Settings, preset: Preset | None, lifecycle: Lifecycle) -> Ser
     """
     try:
         checkpoint = read_checkpoint(settings.model)
+        if preset is not None:
+            refuse_another_shape(checkpoint, preset)
         base = base_of(settings.model, preset)
         adapters = read_adapters(settings.adapters, checkpoint, base)
         total = checkpoint.total_bytes + sum(adapter.total_bytes for adapter in adapters)
@@ -132,13 +135,13 @@ def attest(
         required: Whether a folder without a lock is refused.
 
     Returns:
-        The revision that the files are of, and the lock's digest; both as far as they are known.
+        The revision that the files are of, and the lock's digest; without a lock neither is known.
 
     Raises:
         WrongWeights: If any file is not what the lock says, or the lock is of another preset.
     """
     if not required and not (directory / LOCK_NAME).exists():
-        return (preset.revision if preset else None), None
+        return None, None
     lock = read_lock(directory)
     verify(directory, lock, preset)
     return lock.revision, lock.digest

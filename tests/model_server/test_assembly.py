@@ -89,7 +89,7 @@ def test_adapters_are_there_before_the_cache_is_sized(
         merge_adapters=is_merged,
     )
     preset = find_preset(settings)
-    lifecycle = Lifecycle(identity_of(names_of(settings, preset), preset))
+    lifecycle = Lifecycle(identity_of(names_of(settings, preset)))
     sizing = Sizing(lifecycle=lifecycle)
     monkeypatch.setattr(assembly, "open_native_runner", sizing)
     load(settings, preset, lifecycle)

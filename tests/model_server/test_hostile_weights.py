@@ -46,7 +46,7 @@ for folder in map(Path, sys.argv[1:]):
     settings = Settings(model=folder, preset="tiny-mistral", device="cpu")
     preset = find_preset(settings)
     try:
-        load(settings, preset, Lifecycle(identity_of(names_of(settings, preset), preset)))
+        load(settings, preset, Lifecycle(identity_of(names_of(settings, preset))))
         said[folder.name] = None
     except BadStart as error:
         said[folder.name] = str(error)

@@ -249,7 +249,7 @@ async def test_a_start_with_a_foreign_adapter_says_so_and_loads_nothing(
     settings = settings_of(weights, tmp_path)
     preset = find_preset(settings)
     with pytest.raises(BadStart, match=r"^--adapter light: revision is 'ffff"):
-        load(settings, preset, Lifecycle(identity_of(names_of(settings, preset), preset)))
+        load(settings, preset, Lifecycle(identity_of(names_of(settings, preset))))
     named = settings_of(
         weights, adapter, adapters=(AdapterChoice(name="Tiny-Mistral", directory=adapter),)
     )

@@ -18,7 +18,7 @@ from model_server.startup import find_preset, identity_of, load, names_of
 
 settings = Settings(model=Path(sys.argv[1]), preset="tiny-mistral", device="cpu")
 preset = find_preset(settings)
-lifecycle = Lifecycle(identity_of(names_of(settings, preset), preset))
+lifecycle = Lifecycle(identity_of(names_of(settings, preset)))
 
 async def start():
     model = load(settings, preset, lifecycle)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from model_presets.catalog import load_catalog
-from model_presets.lock import LOCK_NAME
+from model_presets.lock import LOCK_NAME, WrongWeights
 from model_server.lifecycle import Lifecycle
 from model_server.service import ServedModel
 from model_server.settings import BadStart, Settings
@@ -16,7 +16,13 @@ pytestmark = pytest.mark.timeout(240)  # the first test that loads a model impor
 
 def start(settings: Settings) -> ServedModel:
     preset = find_preset(settings)
-    return load(settings, preset, Lifecycle(identity_of(names_of(settings, preset), preset)))
+    return load(settings, preset, Lifecycle(identity_of(names_of(settings, preset))))
+
+
+def copy_without_lock(weights: Path, folder: Path) -> None:
+    for file in weights.iterdir():
+        if file.name != LOCK_NAME:
+            (folder / file.name).write_bytes(file.read_bytes())
 
 
 def test_weights_that_are_not_the_locked_ones_are_refused(
@@ -37,7 +43,7 @@ def test_weights_that_are_not_the_locked_ones_are_refused(
     [
         ({"max_model_len": 5_000}, "--max-model-len: must be 1 to 1024"),
         ({"model": Path("/no/such/folder")}, "/no/such/folder"),
-        ({"preset": "mistral-7b-instruct"}, "pins mistralai/Mistral-7B-Instruct-v0.1"),
+        ({"preset": "mistral-7b-instruct"}, "has num_hidden_layers 4, but preset mistral-7b"),
         ({"preset": "mistral-7b-instrukt"}, "did you mean mistral-7b-instruct"),
     ],
 )
@@ -52,7 +58,7 @@ def test_a_start_that_cannot_be_says_why(
 def test_a_start_that_can_be_attests_its_weights(tiny_weights: Path) -> None:
     settings = Settings(model=tiny_weights, preset="tiny-mistral", device="cpu", max_model_len=64)
     preset = find_preset(settings)
-    lifecycle = Lifecycle(identity_of(names_of(settings, preset), preset))
+    lifecycle = Lifecycle(identity_of(names_of(settings, preset)))
     served = load(settings, preset, lifecycle)
     now = lifecycle.now()
     assert now.bytes_loaded == now.bytes_total > 0
@@ -60,18 +66,38 @@ def test_a_start_that_can_be_attests_its_weights(tiny_weights: Path) -> None:
     assert served.engine.longest_request == 64
 
 
-def test_a_folder_without_a_lock_is_believed_and_not_attested(tmp_path: Path) -> None:
-    preset = load_catalog().get("tiny-mistral")
-    assert attest(tmp_path, preset) == ("0" * 40, None)
-    assert attest(tmp_path, None) == (None, None)
+def test_a_lock_of_another_preset_is_refused(tiny_weights: Path) -> None:
+    other = replace(load_catalog().get("tiny-mistral"), revision="1" * 40)
+    with pytest.raises(WrongWeights, match=f"pins atelier/tiny-mistral at {other.revision}"):
+        attest(tiny_weights, other)
+
+
+def test_of_a_folder_without_a_lock_no_revision_is_claimed(
+    tiny_weights: Path, tmp_path: Path
+) -> None:
+    copy_without_lock(tiny_weights, tmp_path)
+    settings = Settings(model=tmp_path, preset="tiny-mistral", device="cpu", max_model_len=64)
+    preset = find_preset(settings)
+    lifecycle = Lifecycle(identity_of(names_of(settings, preset)))
+    load(settings, preset, lifecycle)
+    model = lifecycle.now().model
+    assert (model.name, model.revision, model.digest) == ("tiny-mistral", None, None)
+
+
+def test_a_folder_without_a_lock_must_have_the_shape_of_the_preset(
+    tiny_weights: Path, tmp_path: Path
+) -> None:
+    copy_without_lock(tiny_weights, tmp_path)
+    settings = Settings(model=tmp_path, preset="mistral-7b-instruct", device="cpu")
+    says = "num_hidden_layers 4, but preset mistral-7b-instruct has 32: this is another model"
+    with pytest.raises(BadStart, match=says):
+        start(settings)
 
 
 def test_a_folder_without_a_lock_is_refused_where_one_is_required(
     tiny_weights: Path, tmp_path: Path
 ) -> None:
-    for file in tiny_weights.iterdir():
-        if file.name != LOCK_NAME:
-            (tmp_path / file.name).write_bytes(file.read_bytes())
+    copy_without_lock(tiny_weights, tmp_path)
     settings = Settings(model=tmp_path, preset="tiny-mistral", device="cpu", require_lock=True)
     with pytest.raises(BadStart, match=f"{LOCK_NAME}: missing; write it with"):
         start(settings)
