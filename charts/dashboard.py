@@ -5,8 +5,8 @@ JSON of Grafana is long and says little, so the panels stand here as a table. `m
 `charts/atelier/files/dashboard.json`; tests hold every query against the metrics that exist.
 """
 
+import argparse
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -247,4 +247,6 @@ def _panel(number: int, panel: Panel, place: dict[str, int]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(json.dumps(dashboard(), indent=1) + "\n")
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument("file", type=Path, help="the JSON file to write")
+    parser.parse_args().file.write_text(json.dumps(dashboard(), indent=1) + "\n")

@@ -5,7 +5,7 @@ Write docs/metrics.md: every metric of the operator, as its registry holds it.
 nothing.
 """
 
-import sys
+import argparse
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -60,4 +60,6 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(page())
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument("page", type=Path, help="the page to write")
+    parser.parse_args().page.write_text(page())

@@ -5,8 +5,8 @@ A value without a comment is an error, so the reference cannot fall behind. `mak
 `python charts/reference.py charts/atelier`; a test checks that it changes nothing.
 """
 
+import argparse
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,4 +89,6 @@ def main(chart: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument("chart", type=Path, help="folder of the chart whose README is written")
+    main(parser.parse_args().chart)

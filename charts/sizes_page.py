@@ -6,7 +6,7 @@ nothing. The figures come from the code that plans with them, so the page cannot
 parameters are held against transformers' own modules by tests/model_presets/test_architecture.py.
 """
 
-import sys
+import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -202,4 +202,6 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(page())
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument("page", type=Path, help="the page to write")
+    parser.parse_args().page.write_text(page())

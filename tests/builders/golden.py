@@ -4,6 +4,7 @@ Write the golden manifests anew: `python -m tests.builders.golden`.
 They are there to be read in a review: a change of what the operator makes is a change of them.
 """
 
+import argparse
 from pathlib import Path
 
 import yaml
@@ -88,5 +89,6 @@ def rendered(manifest: Manifest) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for name, manifest in golden_manifests().items():
         (FOLDER / f"{name}.yaml").write_text(rendered(manifest), encoding="utf-8")

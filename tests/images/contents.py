@@ -5,6 +5,7 @@ import re
 import tarfile
 from pathlib import Path
 
+from tests.images.recipes import VERSION
 from tests.images.unpacked import Unpacked, read
 
 
@@ -24,8 +25,9 @@ def listed_packages(image: Unpacked) -> set[tuple[str, str]]:
 
 
 def installed_packages(image: Unpacked) -> set[tuple[str, str]]:
-    """Return name and version of each package that Python finds in an image."""
+    """Return name and version of each package that Python finds in an image beside our own."""
     words = "import json; from importlib.metadata import distributions as all_of; "
     words += "print(json.dumps([(each.name, each.version) for each in all_of()]))"
     installed = json.loads(image.run("python", "-c", words).stdout)
-    return {(re.sub("[-_.]+", "-", each).lower(), version) for each, version in installed}
+    found = {(re.sub("[-_.]+", "-", each).lower(), version) for each, version in installed}
+    return found - {("atelier", VERSION)}

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from model_presets.tiny import Lesson
 
 from tests.images.unpacked import Unpacked
 
@@ -57,7 +58,19 @@ def wait_until_ready(process: subprocess.Popen[bytes], url: str, seconds: float)
     pytest.fail(f"not ready after {seconds} s")
 
 
-def ask(url: str, body: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+def answer_to(lesson: Lesson, url: str) -> str:
+    """Ask a server of tiny-mistral what the model was taught, and return its answer."""
+    question = {
+        "model": "tiny-mistral",
+        "messages": [{"role": "user", "content": lesson.question}],
+        "max_tokens": 64,
+        "temperature": 0,
+    }
+    answer = _post(f"{url}/v1/chat/completions", question)
+    return str(answer["choices"][0]["message"]["content"]).strip()
+
+
+def _post(url: str, body: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
     """Post an object and return the answer's."""
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 - the loopback

@@ -6,10 +6,10 @@ server in a played world, asked of it for a few Workspaces until they were Ready
 with the heading `## [NAME]` in CHANGELOG.md. What is written is never written anew after that.
 """
 
+import argparse
 import asyncio
 import json
 import re
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -146,4 +146,6 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", help="of the version; the name of the folder that is made")
+    main(parser.parse_args().name)

@@ -4,6 +4,7 @@ Run the tests that docs/server-faults.md names, row by row, and write what was s
     python -m tests.model_server.fault_table          (or: make server-fault-table)
 """
 
+import argparse
 import re
 import sys
 from collections import Counter
@@ -64,4 +65,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     sys.exit(main())

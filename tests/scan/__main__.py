@@ -1,5 +1,6 @@
 """Run `python -m tests.scan CHECKOV`: review everything, print what was found, exit 1 for that."""
 
+import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -57,4 +58,6 @@ def _tell(subject: str, verdict: Verdict, excepted: dict[str, int]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    parser = argparse.ArgumentParser(prog="python -m tests.scan", description=__doc__)
+    parser.add_argument("checkov", type=Path, help="checkov's program; `make scan` installs it")
+    sys.exit(main(parser.parse_args().checkov))

@@ -1,7 +1,7 @@
 """Walk through the stages on a cluster of one's own, and write the page: `make stages`."""
 
+import argparse
 import asyncio
-import sys
 import tempfile
 from pathlib import Path
 
@@ -34,4 +34,6 @@ async def look() -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(asyncio.run(look()), encoding="utf-8")
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument("page", type=Path, help="the page to write")
+    parser.parse_args().page.write_text(asyncio.run(look()), encoding="utf-8")

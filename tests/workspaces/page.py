@@ -6,8 +6,8 @@ nothing. A row
 belongs to the rule that it breaks: the one at its field whose message holds its words.
 """
 
+import argparse
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,5 +218,7 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    document = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument("page", type=Path, help="the page whose tables are written anew")
+    document = parser.parse_args().page
     document.write_text(written(document.read_text(encoding="utf-8")), encoding="utf-8")
