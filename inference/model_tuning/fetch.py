@@ -11,7 +11,8 @@ when it is whole.
 import ipaddress
 import logging
 import socket
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urljoin, urlsplit
@@ -20,13 +21,16 @@ from model_tuning.examples import InvalidData
 
 logger = logging.getLogger("model_tuning")
 
-ATTEMPTS = 3  # as many as KAITO's downloader makes
+ATTEMPTS = 5
+FIRST_WAIT_SECONDS = 1.0  # doubled each time, so that a server has 15 s to come back
+LONGEST_WAIT_SECONDS = 60.0
 REDIRECTS = 5
 TIMEOUT_SECONDS = 30.0
 CHUNK_BYTES = 1 << 20
 
 Resolve = Callable[[str, int], list[str]]
 IsPublic = Callable[[str], bool]
+Wait = Callable[[float], None]
 
 
 def is_public(address: str) -> bool:
@@ -45,6 +49,7 @@ def fetch_urls(
     directory: Path,
     look_up: Resolve = resolve,
     allows: IsPublic = is_public,
+    wait: Wait = time.sleep,
 ) -> None:
     """
     Download every address into a folder, each under the last part of its path.
@@ -54,6 +59,7 @@ def fetch_urls(
         directory: Where to; made when it is missing.
         look_up: Turns a host into addresses.
         allows: Judges the address that a connection leads to.
+        wait: Waits some seconds before another try: a doubling time, or what the server asks for.
 
     Raises:
         InvalidData: names the address that is refused or could not be had.
@@ -64,7 +70,7 @@ def fetch_urls(
         target = directory / name
         if target.exists():
             target = directory / f"{number}-{name}"
-        _fetch(url, target, look_up, allows)
+        _fetch(url, target, look_up, allows, wait)
         logger.info("fetched %s, %d bytes", target.name, target.stat().st_size)
 
 
@@ -95,23 +101,36 @@ def _refuse_unless(allows: IsPublic, url: str, address: str) -> None:
         )
 
 
-def _fetch(url: str, target: Path, look_up: Resolve, allows: IsPublic) -> None:
+def _fetch(url: str, target: Path, look_up: Resolve, allows: IsPublic, wait: Wait) -> None:
     import requests  # noqa: PLC0415 - oras's client
 
-    last = ""
-    for _ in range(ATTEMPTS):
+    last, wait_seconds = "", FIRST_WAIT_SECONDS
+    for number in range(1, ATTEMPTS + 1):
+        asked = 0.0
         try:
             _stream(url, target, look_up, allows)
         except requests.HTTPError as error:
             status = getattr(error.response, "status_code", 0)
+            asked = _asked_seconds(getattr(error.response, "headers", {}))
             last = f"HTTP {status}"
             if 400 <= status < 500 and status != 429:  # noqa: PLR2004 - it will not pass
                 break
         except (requests.RequestException, OSError) as error:
-            last = type(error).__name__
+            last = f"{type(error).__name__}, {number} times"
         else:
             return
+        if number < ATTEMPTS:
+            pause = min(max(wait_seconds, asked), LONGEST_WAIT_SECONDS)
+            logger.info("%s: %s; again in %.0f s", target.name, last, pause)
+            wait(pause)
+            wait_seconds *= 2
     raise InvalidData(f"tuning.input.urls: {url}: {last}; check the address")
+
+
+def _asked_seconds(headers: Mapping[str, str]) -> float:
+    """Return how long a server asks to be left alone; 0 where it does not, or names a date."""
+    value = headers.get("Retry-After", "")
+    return float(value) if value.isdecimal() else 0.0
 
 
 def _stream(url: str, target: Path, look_up: Resolve, allows: IsPublic) -> None:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import ClassVar
 
 import pytest
 from model_tuning import fetch as module
@@ -17,6 +18,7 @@ class Files(BaseHTTPRequestHandler):
 
     cuts = 1
     asked = 0
+    refusals: ClassVar[list[tuple[int, str]]] = []  # of /busy.txt: status, Retry-After
 
     def do_GET(self) -> None:
         type(self).asked += 1
@@ -32,6 +34,11 @@ class Files(BaseHTTPRequestHandler):
             self.send_header("Location", "/loop")
         elif self.path == "/gone.txt":
             self.send_response(404)
+            body = b""
+        elif self.path == "/busy.txt" and self.refusals:
+            status, later = self.refusals.pop(0)
+            self.send_response(status)
+            self.send_header("Retry-After", later)
             body = b""
         else:
             self.send_response(200)
@@ -70,11 +77,19 @@ def anywhere(_address: str) -> bool:
     return True
 
 
+def at_once(_seconds: float) -> None:
+    """Try again without waiting."""
+
+
 def test_files_arrive_whole_and_a_cut_one_is_fetched_again(tmp_path: Path) -> None:
     Files.cuts = 1
     with serving() as base:
         fetch_urls(
-            [f"{base}/data.txt", f"{base}/moved", f"{base}/cut.txt"], tmp_path, public, anywhere
+            [f"{base}/data.txt", f"{base}/moved", f"{base}/cut.txt"],
+            tmp_path,
+            public,
+            anywhere,
+            at_once,
         )
     assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == {
         "data.txt": 4000,
@@ -82,6 +97,28 @@ def test_files_arrive_whole_and_a_cut_one_is_fetched_again(tmp_path: Path) -> No
         "cut.txt": 4000,
     }
     assert Files.cuts == 0
+
+
+def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(tmp_path: Path) -> None:
+    Files.refusals[:] = [
+        (429, "7"),
+        (503, ""),
+        (503, "Wed, 21 Oct 2026 07:28:00 GMT"),
+        (429, "86400"),
+    ]
+    waits: list[float] = []
+    with serving() as base:
+        fetch_urls([f"{base}/busy.txt"], tmp_path, public, anywhere, waits.append)
+    assert waits == [7, 2, 4, 60]
+    assert (tmp_path / "busy.txt").stat().st_size == 4000
+
+
+def test_a_server_that_stays_busy_is_named_after_five_tries(tmp_path: Path) -> None:
+    Files.refusals[:] = [(503, "")] * 5
+    waits: list[float] = []
+    with serving() as base, pytest.raises(InvalidData, match=r"/busy\.txt: HTTP 503; check"):
+        fetch_urls([f"{base}/busy.txt"], tmp_path, public, anywhere, waits.append)
+    assert waits == [1, 2, 4, 8]
 
 
 def test_two_files_of_one_name_are_both_kept(tmp_path: Path) -> None:
