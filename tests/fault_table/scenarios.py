@@ -64,6 +64,24 @@ class Stage:
         await workspaces.gone(api, workspaces.service_path(team, NAME))
         assert await self.claims() == []
 
+    async def looked_at(self) -> None:
+        """
+        Wait for the end of a pass over the Workspace that has begun since.
+
+        Every pass reads the NetworkPolicy once, and there is one at a time: the first to do so may
+        have begun before, the second has not, and it is over when the third one reads.
+        """
+        log, wanted, look = self.bench.proxy.log, 3, 0
+        since = len(log)
+        while sum(self._reads_the_policy(each.asked) for each in log[since:]) < wanted:
+            look += 1
+            await self.change({"metadata": {"annotations": {"someone.example/look": str(look)}}})
+            await asyncio.sleep(0.05)
+
+    def _reads_the_policy(self, asked: Asked) -> bool:
+        found = (asked.verb, asked.plural, asked.namespace)
+        return found == ("GET", "networkpolicies", self.team)
+
     def concerns(self, asked: Asked) -> bool:
         """Tell of a request whether it is about this case."""
         return concerns(asked, self.team, self.bench.history.claim_names(self.team))

@@ -38,6 +38,7 @@ async def test_at_most_ten_claims_and_few_writes(stage: Stage) -> None:
         for name in names:
             made = workspaces.workspace(stage.team, name)
             await api.create(workspaces.path(stage.team), made)
+        # The hour itself is what is tried: no event ends it, and nothing has to happen in it.
         await asyncio.sleep(HOUR_SECONDS)
         for name in names:  # while a claim is on its way another sentence stands there
             await workspaces.eventually(api, workspaces.path(stage.team, name), tells_why)
