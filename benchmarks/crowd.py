@@ -126,22 +126,19 @@ async def crowd(bench: Bench, number: int) -> dict[str, Any]:
     await asyncio.gather(*map(bench.post, names))
     posting = time.monotonic() - began
     await bench.complete(names)
-    at_deployments = {
-        name: seconds - used[name]
-        for name, seconds in processor_seconds(bench.plane, bench.operator).items()
-    }
+    used_then, asked_then, _ = await _costs(bench)
+    mib_then = memory_mib(bench.operator.pid)["now"]
     await bench.complete(names, "status")
     await bench.quiet()
     used_now, asked_now, wrote_now = await _costs(bench)
     return {
         "seconds": {kind: _spread(bench.waits(kind, names)) for kind in bench.seen},
         "posting_seconds": _round(posting),
-        "processor_seconds_until_deployments": _rounded(at_deployments),
-        "processor_seconds_until_quiet": _rounded(
-            {name: used_now[name] - used[name] for name in used}
-        ),
-        "operator_mib": memory_mib(bench.operator.pid),
+        "processor_seconds_until_deployments": _less(used_then, used),
+        "processor_seconds_until_quiet": _less(used_now, used),
+        "operator_mib": {"at_deployments": mib_then, **memory_mib(bench.operator.pid)},
         "writes_per_workspace": _per(number, Counter(wrote_now), Counter(wrote)),
+        "requests_per_workspace_until_deployments": _per(number, asked_then, asked),
         "requests_per_workspace": _per(number, asked_now, asked),
     }
 
@@ -208,8 +205,8 @@ def _spread(waits: list[float]) -> Seconds:
     return {"median": _round(median(waits)), "last": _round(waits[-1])}
 
 
-def _rounded(seconds: Seconds) -> Seconds:
-    return {name: _round(value) for name, value in seconds.items()}
+def _less(seconds: Seconds, before: Seconds) -> Seconds:
+    return {name: _round(value - before[name]) for name, value in seconds.items()}
 
 
 def _round(number: float) -> float:

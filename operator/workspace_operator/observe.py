@@ -13,14 +13,14 @@ from datetime import UTC, datetime
 
 from workspace_operator.api import Inference, Startup, Workspace, WorkspaceStatus, parse_status
 from workspace_operator.api.weights import weights_source
-from workspace_operator.cluster import Cluster, Gone, Kind, Manifest
+from workspace_operator.claim_search import ClaimSearch, remembered
+from workspace_operator.cluster import Cluster, Kind, Manifest
 from workspace_operator.cluster.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
     JOB,
     NETWORK_POLICY,
     NODE,
-    NODE_CLAIM,
     POD,
     REPLICA_SET,
     SERVICE,
@@ -29,12 +29,7 @@ from workspace_operator.cluster.kinds import (
 from workspace_operator.last_words import LastWords
 from workspace_operator.model_probe import ModelProbe, by_readiness
 from workspace_operator.objects import is_rolling
-from workspace_operator.objects.metadata import (
-    WORKSPACE_LABEL,
-    WORKSPACE_NAMESPACE_LABEL,
-    Identity,
-    is_ours,
-)
+from workspace_operator.objects.metadata import WORKSPACE_LABEL, Identity, is_ours
 from workspace_operator.objects.network_policy import policy_name
 from workspace_operator.objects.rollout import revision_of
 from workspace_operator.plan import plan_only
@@ -56,6 +51,7 @@ class Observer:
 
     cluster: Cluster
     settings: Settings
+    claims: ClaimSearch
     probe: ModelProbe
     last_words: LastWords
     warnings: PodWarnings
@@ -120,7 +116,7 @@ class Observer:
             replica_sets=sets,
             pods=pods,
             answers=answers,
-            last_words=self.last_words.of(_remembered(status)),
+            last_words=self.last_words.of(remembered(status)),
             starts=starts,
             others=others,
             rivals=rivals,
@@ -129,7 +125,7 @@ class Observer:
 
     async def what_runs(self, owner: Identity, status: WorkspaceStatus, body: Manifest) -> Snapshot:
         """Return the machines and pods of a Workspace that cannot be read."""
-        claims = await self._claims(owner, status, leaving=False)
+        claims = await self.claims.enough(owner, status, wanted=1)
         pods = await self._pods(owner)
         if section(body, "tuning"):
             job = await self.cluster.find(JOB, owner.name, owner.namespace)
@@ -195,33 +191,13 @@ class Observer:
         """Find claims and nodes; no claims at all where the cluster does not serve the kind."""
         if workspace is not None and self.settings.node_provisioner is NodeProvisioner.BYO:
             return [], await self.cluster.list(NODE, labels=label_selector(workspace))
-        claims = await self._claims(owner, status, leaving=workspace is None)
-        if workspace is None or claims is None:
-            return claims, []
+        if workspace is None:
+            return await self.claims.every(owner, status), []
+        claims = await self.claims.enough(owner, status, workspace.resource.count)
+        if claims is None:
+            return None, []
         names = {NodeClaim.parse(claim).node_name for claim in claims} - {""}
         return claims, await self._find_all(NODE, names)
-
-    async def _claims(
-        self, owner: Identity, status: WorkspaceStatus, *, leaving: bool
-    ) -> list[Manifest] | None:
-        """
-        Find claims by label, and by the names that status remembers, labels or not.
-
-        A fresh list of a custom resource makes the API server decode every claim of the cluster, in
-        every pass of every Workspace: at a hundred Workspaces that was two thirds of all its work.
-        So names come from its cache and each claim is then read by name. One that the cache does
-        not know yet is no danger: its name can be worked out again, so it cannot be made twice. But
-        whoever lets a Workspace go must know for sure that nothing is left.
-        """
-        labels = claim_selector(owner.namespace, owner.name)
-        try:
-            listed = await self.cluster.list(NODE_CLAIM, labels=labels, fresh=leaving)
-        except Gone:
-            return None
-        names = {text(section(claim, "metadata").get("name")) for claim in listed}
-        if leaving:
-            return [*listed, *await self._find_all(NODE_CLAIM, _remembered(status) - names)]
-        return await self._find_all(NODE_CLAIM, names | _remembered(status))
 
     async def _find_all(self, kind: Kind, names: Iterable[str]) -> list[Manifest]:
         found = await asyncio.gather(*(self.cluster.find(kind, name) for name in sorted(names)))
@@ -256,10 +232,6 @@ class Observer:
         return await self.training_probe.answers(map(Pod.parse, manifests))
 
 
-def _remembered(status: WorkspaceStatus) -> set[str]:
-    return {attempt.claim for attempt in status.node_attempts if attempt.claim}
-
-
 def _preset_name(inference: Inference | None) -> str:
     return inference.preset.name if inference and inference.preset else ""
 
@@ -269,11 +241,6 @@ def _is_next(pod: Manifest, owner: Identity, revision: str) -> bool:
     metadata = section(pod, "metadata")
     ours = strings(metadata.get("labels")).get(WORKSPACE_LABEL) == owner.name
     return ours and metadata.get("namespace") == owner.namespace and revision_of(pod) == revision
-
-
-def claim_selector(namespace: str, name: str) -> str:
-    """Spell the label selector of a Workspace's NodeClaims."""
-    return f"{WORKSPACE_LABEL}={name},{WORKSPACE_NAMESPACE_LABEL}={namespace}"
 
 
 def label_selector(workspace: Workspace) -> str:

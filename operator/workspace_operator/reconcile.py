@@ -34,6 +34,7 @@ from workspace_operator.changes import (
     may_release,
     waits_for_consent,
 )
+from workspace_operator.claim_search import claim_selector
 from workspace_operator.cluster import Cluster, Conflict, Gone, Manifest
 from workspace_operator.cluster.kinds import NODE_CLAIM, WORKSPACE
 from workspace_operator.decision import decide
@@ -41,7 +42,7 @@ from workspace_operator.late_writes import LateWrites
 from workspace_operator.metrics import Metrics
 from workspace_operator.objects import desired_objects, rollout, wanted_revision
 from workspace_operator.objects.metadata import Identity
-from workspace_operator.observe import Observer, claim_selector, utc_now
+from workspace_operator.observe import Observer, utc_now
 from workspace_operator.plan import Plan
 from workspace_operator.reporter import Reporter
 from workspace_operator.settings import NodeProvisioner, Settings

@@ -21,6 +21,8 @@ from model_presets.catalog import Catalog
 
 from workspace_operator import handlers
 from workspace_operator.claim_definition import ClaimDefinition
+from workspace_operator.claim_names import ClaimNames
+from workspace_operator.claim_search import ClaimSearch
 from workspace_operator.cluster import (
     ApiServer,
     ClusterError,
@@ -133,7 +135,7 @@ def _assemble(
         identity=new_identity(settings.pod_name),
     )
     guard = lease.check if settings.leader_election else _always
-    echoes, last_words, newborns = Echoes(), LastWords(), Newborns()
+    echoes, last_words, newborns, names = Echoes(), LastWords(), Newborns(), ClaimNames()
     cluster = ApiServer(
         connection,
         guard=guard,
@@ -152,6 +154,7 @@ def _assemble(
         observer=Observer(
             cluster=cluster,
             settings=settings,
+            claims=ClaimSearch(cluster=cluster, names=names),
             probe=probe,
             last_words=last_words,
             warnings=PodWarnings(cluster=cluster),
@@ -184,11 +187,12 @@ def _assemble(
         sweep=Sweep(
             cluster=cluster,
             add=queue.add,
+            show_claim=names.seen,
             on_answer=health.beat_list,
             show_claims=metrics.show_claims,
             show_rivals=metrics.rivals.set,
         ),
-        wake=Wake(queue.add, last_words, echoes, newborns, insist=queue.insist),
+        wake=Wake(queue.add, last_words, echoes, newborns, queue.insist, names),
     )
 
 

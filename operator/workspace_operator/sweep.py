@@ -50,6 +50,7 @@ class Sweep:
 
     cluster: Cluster
     add: Callable[[Key], None]
+    show_claim: Callable[[Key, str], None] = lambda _owner, _name: None
     on_answer: Callable[[], None] = lambda: None
     show_claims: Callable[[Iterable[str], int], None] = lambda _steps, _orphans: None
     show_rivals: Callable[[int], None] = lambda _number: None
@@ -73,6 +74,9 @@ class Sweep:
         workspaces = await self.cluster.list(WORKSPACE, keep=_outline)
         rivals = await self.cluster.list(DEPLOYMENT, labels=CONTROLLER_SELECTOR)
         claims = await self._owned(NODE_CLAIM)
+        for claim in claims:
+            if (owner := owner_of(claim)) is not None:
+                self.show_claim(owner, claim["metadata"]["name"])
         living = {key_of(workspace) for workspace in workspaces}
         lives = {workspace["metadata"]["uid"] for workspace in workspaces}
         lost = [claim for claim in claims if owner_uid(claim) not in {None, *lives}]

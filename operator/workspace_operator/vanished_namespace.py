@@ -19,10 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from workspace_operator.claim_search import claim_selector
 from workspace_operator.cluster import Cluster, Gone, Manifest
 from workspace_operator.cluster.kinds import NODE_CLAIM, POD
 from workspace_operator.objects.metadata import WORKSPACE_LABEL
-from workspace_operator.observe import claim_selector
 from workspace_operator.wake import Key, owner_uid
 
 logger = logging.getLogger(__name__)

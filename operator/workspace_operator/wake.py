@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from workspace_operator.claim_names import ClaimNames
 from workspace_operator.echoes import Echoes
 from workspace_operator.last_words import MOST_REMEMBERED, LastWords
 from workspace_operator.objects.metadata import (
@@ -123,6 +124,7 @@ class Wake:
     echoes: Echoes = field(default_factory=Echoes)
     newborns: Newborns = field(default_factory=Newborns)
     insist: Callable[[Key], None] | None = None
+    claim_names: ClaimNames = field(default_factory=ClaimNames)
     _generations: dict[Key, int] = field(default_factory=dict)
     _selectors: Selectors = field(default_factory=Selectors)
     _nodes: dict[str, Node] = field(default_factory=dict)
@@ -180,8 +182,13 @@ class Wake:
         """Look at the Workspace of a NodeClaim, and keep what the claim says."""
         self.last_words.hear(body)
         owner = owner_of(body)
+        name = text(section(body, "metadata").get("name"))
         if owner is not None:
-            self._belongs_to(text(section(body, "metadata").get("name")), owner)
+            self._belongs_to(name, owner)
+            if deleted:
+                self.claim_names.gone(owner, name)
+            else:
+                self.claim_names.seen(owner, name)
         self.child_changed(body, deleted=deleted)
 
     def claim_spoken_of(self, event: Manifest) -> None:

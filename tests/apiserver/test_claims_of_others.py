@@ -1,4 +1,4 @@
-"""A NodeClaim of somebody else that has a name of ours: named, never deleted, never taken over."""
+"""A NodeClaim of somebody else: with a name of ours it is left alone, with our labels taken."""
 
 import pytest
 from workspace_operator.objects.metadata import Identity, claim_name
@@ -76,3 +76,42 @@ async def test_a_claim_of_ours_that_lost_everything_is_not_taken_for_one_of_othe
     await world.api.delete(workspaces.path(team, "mistral"))
     await workspaces.gone(world.api, workspaces.path(team, "mistral"))
     assert await world.api.get(f"{CLAIMS}/{name}") is None, "its machine is given back"
+
+
+async def test_a_claim_that_somebody_makes_for_a_ready_workspace_is_one_too_many(
+    operator: Operator, world: World, team: str
+) -> None:
+    """No status knows its name and no pass lists: the watch has shown it."""
+    path = workspaces.path(team, "mistral")
+    await world.api.create(workspaces.path(team), workspaces.workspace(team))
+    await workspaces.in_phase(world.api, team, "mistral", "Ready")
+    (claim,) = await workspaces.claims(world.api, team, "mistral")
+    name = f"theirs-{team}"
+    labels = claim["metadata"]["labels"]
+    await world.api.create(CLAIMS, TEMPLATE | {"metadata": {"name": name, "labels": labels}})
+    await workspaces.gone(world.api, f"{CLAIMS}/{name}")
+    (still,) = await workspaces.claims(world.api, team, "mistral")
+    assert still["metadata"]["uid"] == claim["metadata"]["uid"]
+    assert "deletionTimestamp" not in still["metadata"]
+    assert operator.runs
+    await world.api.delete(path)
+    await workspaces.gone(world.api, path)
+
+
+async def test_a_claim_that_somebody_has_made_before_is_taken_and_none_is_bought(
+    operator: Operator, world: World, team: str
+) -> None:
+    held = workspaces.workspace(team)
+    held["metadata"]["annotations"] = {PLAN_ONLY: "only"}
+    await world.api.create(workspaces.path(team), held)
+    name = f"theirs-{team}"
+    labels = {"kaito.sh/workspace": "mistral", "kaito.sh/workspacenamespace": team}
+    await world.api.create(CLAIMS, TEMPLATE | {"metadata": {"name": name, "labels": labels}})
+    path = workspaces.path(team, "mistral")
+    await world.api.merge(path, {"metadata": {"annotations": {PLAN_ONLY: None}}})
+    await workspaces.in_phase(world.api, team, "mistral", "RegisteringNode")
+    (claim,) = await workspaces.claims(world.api, team, "mistral")
+    assert claim["metadata"]["name"] == name
+    assert operator.runs
+    await world.api.delete(path)
+    await workspaces.gone(world.api, path)

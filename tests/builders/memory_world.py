@@ -10,6 +10,7 @@ from datetime import datetime
 
 from model_presets.catalog import Catalog
 from prometheus_client import CollectorRegistry
+from workspace_operator.claim_search import ClaimSearch
 from workspace_operator.cluster import Manifest
 from workspace_operator.last_words import LastWords
 from workspace_operator.late_writes import LateWrites
@@ -55,6 +56,7 @@ class MemoryWorld:
             observer=Observer(
                 cluster=self.cluster,
                 settings=SETTINGS,
+                claims=ClaimSearch(cluster=self.cluster),
                 probe=ModelProbe(interval_seconds=30),
                 last_words=LastWords(),
                 warnings=PodWarnings(cluster=self.cluster),

@@ -1,7 +1,7 @@
 """How a Workspace's selector is asked of the API server."""
 
 from workspace_operator.api import parse
-from workspace_operator.observe import claim_selector, label_selector
+from workspace_operator.observe import label_selector
 
 
 def test_every_operator_of_a_selector_is_spelt_as_the_api_takes_it() -> None:
@@ -25,10 +25,4 @@ def test_every_operator_of_a_selector_is_spelt_as_the_api_takes_it() -> None:
     )
     assert label_selector(workspace) == (
         "apps=mistral,zone=a,gpu in (a100,h100),tier notin (spot),ssd,!old"
-    )
-
-
-def test_claims_are_found_by_name_and_namespace_of_their_workspace() -> None:
-    assert claim_selector("team", "mistral") == (
-        "kaito.sh/workspace=mistral,kaito.sh/workspacenamespace=team"
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from workspace_operator.claim_names import ClaimNames
 from workspace_operator.cluster import ClusterError, Forbidden, Gone, Kind, Manifest, Unreachable
 from workspace_operator.cluster.kinds import NODE_CLAIM
 from workspace_operator.cluster.port import whole
@@ -144,6 +145,17 @@ async def test_a_claim_whose_workspace_was_made_since_the_list_is_no_orphan() ->
     )
     await sweep.once()
     assert (woken, orphans) == ([], [0])
+
+
+async def test_a_claim_that_no_event_told_is_shown_to_the_pass_that_is_woken_for_it() -> None:
+    shelf, names, woken = Shelf(), ClaimNames(), list[Key]()
+    shelf.objects = {"Workspace": [thing("a")], "NodeClaim": [claim("c", "a", "uid-a")]}
+    sweep = Sweep(cluster=shelf, add=woken.append, show_claim=names.seen)  # type: ignore[arg-type]  # it only lists
+    await sweep.once()
+    assert names.of(("team", "a")) == ("c",)
+    shelf.objects["NodeClaim"].append(claim("d", "a", "uid-a"))
+    await sweep.once()
+    assert (names.of(("team", "a")), woken) == (("c", "d"), [Key("team", "a")])
 
 
 async def test_a_claim_of_an_earlier_life_of_the_workspace_is_found() -> None:

@@ -272,3 +272,13 @@ def test_of_many_workspaces_only_those_are_woken_whose_labels_a_node_has() -> No
     woken.clear()
     wake.node_changed(node("n3", apps="mistral", zone="a"), deleted=False)
     assert woken == []
+
+
+def test_a_claim_is_known_by_name_from_its_first_event_to_its_last() -> None:
+    wake = Wake(lambda _key: None)
+    for name in ("a", "b"):
+        wake.claim_changed({"metadata": {"name": name, "labels": OURS}}, deleted=False)
+    wake.claim_changed({"metadata": {"name": "c"}}, deleted=False)
+    assert wake.claim_names.of(MISTRAL) == ("a", "b")
+    wake.claim_changed({"metadata": {"name": "a", "labels": OURS}}, deleted=True)
+    assert wake.claim_names.of(MISTRAL) == ("b",)
