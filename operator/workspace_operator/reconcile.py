@@ -100,7 +100,8 @@ class Reconciler:
     async def _pass(self, key: Key) -> float | None:
         self.late.drop(key)
         born = self.newborns.take(key)
-        if born is not None:
+        # News of it means that a pass has had it before this sight came: nothing is new any more.
+        if born is not None and not self.reporter.has_news(key):
             try:
                 return await self._look_at(key, born, newborn=True)
             except Conflict:
