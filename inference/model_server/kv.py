@@ -133,9 +133,13 @@ class BlockTable:
         Lets go of what the window has passed, then takes what is missing. Answers False, with
         nothing taken, where the pool has too few blocks.
         """
-        self._let_go_before(first_needed(start, self._sliding_window) // self._block_size)
+        needed = first_needed(start, self._sliding_window) // self._block_size
+        if needed > self.first:
+            self._let_go_before(needed)
         missing = blocks_for(end, self._block_size) - self.first - len(self.blocks)
-        taken = self._pool.take(max(0, missing))
+        if missing <= 0:
+            return True  # nearly every step of who decodes
+        taken = self._pool.take(missing)
         if taken is None:
             return False
         self.blocks += taken
@@ -160,7 +164,7 @@ class BlockTable:
         self.first = 0
 
     def _let_go_before(self, logical: int) -> None:
-        passed = min(max(0, logical - self.first), len(self.blocks))
+        passed = min(logical - self.first, len(self.blocks))
         self._pool.give_back(self.blocks[:passed])
         del self.blocks[:passed]
         self.first += passed

@@ -138,9 +138,11 @@ class NativeRunner:
 
     def _step(self, batch: Batch) -> list[Drawn | Failed]:
         seated = self._seats.seat(batch.items)
-        names = {item.request_id for item in seated.items}
-        others = (item for item in batch.items if item.request_id not in names)
-        items = [*seated.items, *sorted(others, key=_place)]
+        items = list(seated.items)
+        if len(items) < len(batch.items):
+            names = {item.request_id for item in items}
+            others = (item for item in batch.items if item.request_id not in names)
+            items += sorted(others, key=_place)
         if self._model.adapters:
             runs = [(item.adapter, len(item.token_ids)) for item in items]
             self._model.adapters.choose(segments_of(runs))

@@ -44,9 +44,11 @@ def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Drawn | Failed]:
     """
     adjusted, failures = adjust(logits, draws)
     best, greedy = adjusted.max(dim=-1)
-    for row, value in enumerate(best.tolist()):
-        if not math.isfinite(value):
-            failures.setdefault(row, NOT_FINITE)
+    values = best.tolist()
+    if not all(map(math.isfinite, values)):
+        for row, value in enumerate(values):
+            if not math.isfinite(value):
+                failures.setdefault(row, NOT_FINITE)
     tokens = greedy.tolist()
     random = [
         row

@@ -138,11 +138,12 @@ class Scheduler:
         items: list[BatchItem] = []
         coming: set[bytes] = set()  # keys of the blocks that this step makes full
         budget = self.limits.max_batch_tokens
-        for sequence in list(self._running):
+        for sequence in self._running:  # who gives way stands behind, and is not reached any more
             count = min(sequence.pending, budget)
-            if sequence in self._running and self._make_room(sequence, count):
+            if self._make_room(sequence, count):
                 items.append(sequence.item(count))
-                coming.update(sequence.full_keys(sequence.computed + count) if count > 1 else ())
+                if count > 1:
+                    coming.update(sequence.full_keys(sequence.computed + count))
                 budget -= count
         while budget and (admitted := self._admit(budget, coming)):
             items.append(admitted.item(count := min(admitted.pending, budget)))

@@ -70,7 +70,7 @@ class Seats:
         seats |= dict(zip(free, others, strict=False))
         seated = tuple(seats[row] for row in range(count))
         begins = (
-            self._begin(item, held[row][1] if id(item.history) in row_of else 0)
+            self._begin(item.start, held[row][1] if id(item.history) in row_of else 0)
             for row, item in enumerate(seated)
         )
         return Seated(items=seated, begins=tuple(begins))
@@ -82,21 +82,26 @@ class Seats:
     def _fits(self, item: BatchItem) -> bool:
         if len(item.token_ids) > 1 or item.adapter:
             return False
-        return item.end <= self._cells or self._cells == self._window
+        return item.start < self._cells or self._cells == self._window
 
-    def _begin(self, item: BatchItem, end: int) -> int:
-        """Find the first position that the row lacks, where it holds those before `end`."""
-        return max(min(end, item.start), first_needed(item.start, self._window))
+    def _begin(self, start: int, end: int) -> int:
+        """Find the first position that a row lacks: it holds those before `end`, `start` is due."""
+        if end >= start:
+            return start
+        return max(end, first_needed(start, self._window))
 
 
 def _alike(items: list[BatchItem], cells: int) -> list[BatchItem]:
     """Leave out the longest while they make the others too long."""
-    by_length = sorted((min(item.end, cells) for item in items), reverse=True)
-    total = sum(by_length)
+    lengths = [min(item.start + 1, cells) for item in items]
+    total = sum(lengths)
+    if not items or max(lengths) * len(items) <= MOST_PADDING * total:
+        return items
+    by_length = sorted(lengths, reverse=True)
     longest = 0
     for index, length in enumerate(by_length):
         if length * (len(by_length) - index) <= MOST_PADDING * total:
             longest = length
             break
         total -= length
-    return [item for item in items if min(item.end, cells) <= longest]
+    return [item for item, length in zip(items, lengths, strict=True) if length <= longest]

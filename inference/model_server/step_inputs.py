@@ -7,8 +7,10 @@ and its table begins at position 4.
 """
 
 import sys
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -74,19 +76,26 @@ def step_inputs(
     seated: Seated = NOBODY,
 ) -> StepInputs:
     """Lay out a step; items that decode come first, and those that are seated before all others."""
-    positions = _tensor([p for item in items for p in range(item.start, item.end)], device)
-    ends = torch.tensor([len(item.token_ids) for item in items]).cumsum(0) - 1
-    last = [end for item, end in zip(items, ends.tolist(), strict=True) if item.samples]
-    decoding = [item for item in items if len(item.token_ids) == 1]
+    counts = [len(item.token_ids) for item in items]
+    decoding = items[: counts.count(1)]
+    tokens: list[int] = []
+    at: list[int] = []
+    for item, count in zip(items, counts, strict=True):
+        tokens += item.token_ids
+        at += range(item.start, item.start + count)
+    positions = _tensor(at, device)
+    ends = accumulate(counts)
+    last = [end - 1 for item, end in zip(items, ends, strict=True) if item.samples]
+    own = slots(items, cells.block_size)
     return StepInputs(
-        tokens=_tensor([token for item in items for token in item.token_ids], device),
+        tokens=_tensor(tokens, device),
         positions=positions,
         keep=_tensor(last, output_device),
         context=StepContext(
             layers=cells.layers,
             window=cells.window,
-            slots=_tensor(slots(items, cells.block_size), device),
-            decode=_decode_rows(decoding, positions[: len(decoding)], cells, seated),
+            slots=_tensor(own, device),
+            decode=_decode_rows(decoding, positions[: len(decoding)], own, cells, seated),
             chunks=_chunks(items[len(decoding) :], positions, len(decoding), cells),
         ),
     )
@@ -94,12 +103,30 @@ def step_inputs(
 
 def slots(items: Sequence[BatchItem], block_size: int) -> list[int]:
     """Find the cell of each token of the row."""
-    return [
-        item.block_ids[position // block_size - item.first_block] * block_size
-        + position % block_size
-        for item in items
-        for position in range(item.start, item.end)
-    ]
+    found: list[int] = []
+    for item in items:
+        if len(item.token_ids) == 1:
+            block, offset = divmod(item.start, block_size)
+            found.append(item.block_ids[block - item.first_block] * block_size + offset)
+        else:
+            for cells in runs(item, item.start, block_size):
+                found += cells
+    return found
+
+
+def runs(item: BatchItem, begin: int, block_size: int) -> Iterator[range]:
+    """
+    Find the cells of the positions from `begin` to the end of the step, block by block.
+
+    Example: block size 4, first_block 1, block_ids (7, 3), positions 6 to 9: cells 30 to 31 of
+    block 7, then 12 to 13 of block 3.
+    """
+    while begin < item.end:
+        block, offset = divmod(begin, block_size)
+        count = min(block_size - offset, item.end - begin)
+        first = item.block_ids[block - item.first_block] * block_size + offset
+        yield range(first, first + count)
+        begin += count
 
 
 def padded_tables(items: Sequence[BatchItem]) -> list[tuple[int, ...]]:
@@ -109,12 +136,16 @@ def padded_tables(items: Sequence[BatchItem]) -> list[tuple[int, ...]]:
 
 
 def _decode_rows(
-    items: Sequence[BatchItem], positions: Tensor, cells: Cells, seated: Seated
+    items: Sequence[BatchItem],
+    positions: Tensor,
+    newest: Sequence[int],
+    cells: Cells,
+    seated: Seated,
 ) -> DecodeRows | None:
     if not items:
         return None
     count = len(seated.items)
-    near = _near(seated, positions[:count], cells) if count else None
+    near = _near(seated, positions[:count], newest, cells) if count else None
     far = items[count:]
     if cells.masked and not far:
         nothing = positions[:0]
@@ -137,17 +168,20 @@ def _decode_rows(
     )
 
 
-def _near(seated: Seated, positions: Tensor, cells: Cells) -> NearPart:
-    """Say which cells the rows lack, and where they go."""
-    size, length = cells.block_size, cells.near
-    sources, targets = [], []
+def _near(seated: Seated, positions: Tensor, newest: Sequence[int], cells: Cells) -> NearPart:
+    """Say which cells the rows lack, and where they go; `newest` are the cells of this step."""
+    length = cells.near
+    sources: list[int] = []
+    targets: list[int] = []
     for row, (item, begin) in enumerate(zip(seated.items, seated.begins, strict=True)):
-        table, first = item.block_ids, item.first_block
-        for position in range(begin, item.end):
-            block, offset = divmod(position, size)
-            sources.append(table[block - first] * size + offset)
-            targets.append(row * length + position % length)
-    ends = [item.end for item in seated.items]
+        if begin == item.start:
+            sources.append(newest[row])
+            targets.append(row * length + begin % length)
+        else:
+            for cell in runs(item, begin, cells.block_size):
+                sources += cell
+            targets += [row * length + position % length for position in range(begin, item.end)]
+    ends = [item.start + 1 for item in seated.items]
     most = min(max(ends), length)
     mask = None
     if min(ends) < most:
@@ -209,4 +243,7 @@ def _chunks(
 
 
 def _tensor(values: Sequence[int], device: torch.device) -> Tensor:
-    return torch.tensor(values, dtype=torch.long, device=device)
+    if not values:
+        return torch.empty(0, dtype=torch.long, device=device)
+    # An array is read in one piece, a list number by number.
+    return torch.frombuffer(array("q", values), dtype=torch.long).to(device)

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from model_server import step_inputs
-from model_server.step_inputs import neighbours
+from model_server.batch import BatchItem
+from model_server.history import History
+from model_server.request import SamplingParameters
+from model_server.step_inputs import neighbours, runs, slots
 
 from tests.model_server.tiny_models import Driver, generate, mistral, native, prompts, request
 
@@ -26,6 +29,38 @@ def test_parts_follow_each_other_and_no_larger_one_would_do(lengths: list[int], 
         assert end == begin + 1 or max(lengths[begin:end]) * (end - begin) <= most
     for begin, end in parts[:-1]:
         assert max(lengths[begin : end + 1]) * (end + 1 - begin) > most
+
+
+def item(start: int, count: int, *, first_block: int, block_ids: tuple[int, ...]) -> BatchItem:
+    return BatchItem(
+        request_id="a",
+        start=start,
+        token_ids=(0,) * count,
+        first_block=first_block,
+        block_ids=block_ids,
+        samples=True,
+        sampling=SamplingParameters(max_tokens=1),
+        history=History((0,)),
+    )
+
+
+def test_the_example_of_runs() -> None:
+    example = item(6, 4, first_block=1, block_ids=(7, 3))
+    assert list(runs(example, 6, 4)) == [range(30, 32), range(12, 14)]
+
+
+@given(st.integers(1, 7), st.integers(0, 40), st.integers(1, 30), st.integers(0, 3))
+def test_every_position_has_its_cell(size: int, start: int, count: int, more: int) -> None:
+    first, last = max(0, start // size - more), (start + count - 1) // size
+    blocks = tuple(100 - block for block in range(first, last + 1))
+    one = item(start, count, first_block=first, block_ids=blocks)
+    wanted = [
+        blocks[position // size - first] * size + position % size
+        for position in range(start, start + count)
+    ]
+    assert slots([one], size) == wanted
+    assert slots([one, one], size) == wanted * 2
+    assert [cell for run in runs(one, start, size) for cell in run] == wanted
 
 
 @pytest.mark.parametrize("size", [1, 6 * BLOCK_BYTES], ids=["one by one", "a few"])
