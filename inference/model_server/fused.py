@@ -11,6 +11,10 @@ are what they were, and nothing is kept twice. Layer by layer, so that a card th
 weights can do it.
 
     storage   | q_proj.weight | k_proj.weight | v_proj.weight |     one product: (H + 2 H_kv) D rows
+
+With `is_packed` a product is then packed for oneDNN (packed_linear.py), and `PackedLinear`s take
+the places of its modules: a model like that computes here and nowhere else. Embeddings stay plain,
+and a head that shares their weight with them.
 """
 
 from collections.abc import Callable
@@ -26,9 +30,13 @@ from model_server.attention import StepContext, attend_step
 from model_server.kernels import twins
 from model_server.layer_cache import LayerCache
 from model_server.lora import Adapters
+from model_server.packed_linear import PackedLinear, multiply, pack
 
 QKV = ("q_proj", "k_proj", "v_proj")
+OUTPUT = ("o_proj",)
 GATE_UP = ("gate_proj", "up_proj")
+DOWN = ("down_proj",)
+HEAD = ("lm_head",)
 
 
 # Queries (T, H, D), the layer's cache, the step, the factor of the scores -> (T, H, D)
@@ -94,15 +102,16 @@ def by_table(attend_tokens: Callable[..., Tensor], attend_chunk: Callable[..., T
 
 @dataclass(frozen=True, slots=True)
 class _Product:
-    """Hold several linear layers of one input as one matrix."""
+    """Hold linear layers of one input as one matrix."""
 
-    weight: Tensor  # (out, in)
+    weight: Tensor  # (out, in), plain or packed
+    multiply: Callable[[Tensor, Tensor], Tensor]  # inputs and that weight
     names: tuple[str, ...]  # full names of the modules, for their adapters
     ends: tuple[int, ...]  # where the outputs of each end
 
     def of(self, inputs: Tensor, adapters: Adapters | None) -> Tensor:
         """Multiply, and let each module's adapters add theirs: (T, in) -> (T, out)."""
-        outputs = functional.linear(inputs, self.weight)
+        outputs = self.multiply(inputs, self.weight)
         if adapters is not None:
             begin = 0
             for name, end in zip(self.names, self.ends, strict=True):
@@ -116,9 +125,9 @@ class _Layer:
     """Point at what one layer computes with."""
 
     qkv: _Product
-    output: nn.Module
+    output: _Product
     gate_up: _Product
-    down: nn.Module
+    down: _Product
     norm_before_attention: Tensor
     norm_before_gate: Tensor
 
@@ -127,9 +136,22 @@ class FusedDecoder:
     """Compute the logits of a step; the fast way of `runner.ModuleForward`."""
 
     def __init__(
-        self, model: PreTrainedModel, operations: Operations, adapters: Adapters | None
+        self,
+        model: PreTrainedModel,
+        operations: Operations,
+        adapters: Adapters | None,
+        *,
+        is_packed: bool = False,
     ) -> None:
-        """Lay the weights of each product into one storage; a second time finds them there."""
+        """
+        Lay the weights of each product into one storage; a second time finds them there.
+
+        Args:
+            model: Is changed, as the module's docstring says.
+            operations: What a layer does besides its products.
+            adapters: What hangs beside the weights.
+            is_packed: Whether the products are packed for oneDNN: float32, on a CPU.
+        """
         config: Any = model.config
         base: Any = model.base_model
         self._operations = operations
@@ -137,15 +159,15 @@ class FusedDecoder:
         self._eps: float = config.rms_norm_eps
         self._embed: nn.Module = base.embed_tokens
         self._angles: nn.Module = base.rotary_emb
-        self._head = cast("nn.Module", model.lm_head)
         self._last_norm: Tensor = base.norm.weight
         attention = base.layers[0].self_attn
         self._head_size: int = attention.head_dim
         self._scaling: float = attention.scaling
         self._layers = [
-            _layer(layer, f"{model.base_model_prefix}.layers.{index}")
+            _layer(layer, f"{model.base_model_prefix}.layers.{index}", is_packed=is_packed)
             for index, layer in enumerate(base.layers)
         ]
+        self._head = _product(model, HEAD, "", is_packed=is_packed and not _is_tied(model))
 
     def __call__(
         self, tokens: Tensor, positions: Tensor, step: StepContext, keep: Tensor | None
@@ -175,13 +197,12 @@ class FusedDecoder:
                 heads, cosines, sines, step.slots, cache.keys, cache.values
             )  # (T, H, D)
             attended = do.attend(query, cache, step, self._scaling).flatten(1)
-            hidden = layer.output(attended[None])[0]  # the adapters' hooks know rows of steps
+            hidden = layer.output.of(attended, self._adapters)
             residual, normed = do.add_rms_norm(residual, hidden, layer.norm_before_gate, eps)
             gated = do.silu_mul(layer.gate_up.of(normed, self._adapters))
-            hidden = layer.down(gated[None])[0]
+            hidden = layer.down.of(gated, self._adapters)
             residual, normed = do.add_rms_norm(residual, hidden, next_norm, eps)
-        logits: Tensor = self._head(normed if keep is None else normed[keep])
-        return logits
+        return self._head.of(normed if keep is None else normed[keep], None)
 
 
 def can_be_fused(model: PreTrainedModel) -> bool:
@@ -216,19 +237,38 @@ def joined(parts: list[nn.Linear]) -> Tensor:
     return whole
 
 
-def _layer(layer: Any, name: str) -> _Layer:  # noqa: ANN401 - a decoder layer of transformers
+def _layer(layer: Any, name: str, *, is_packed: bool) -> _Layer:  # noqa: ANN401 - of transformers
     attention, gated = layer.self_attn, layer.mlp
+    attention_name, gated_name = f"{name}.self_attn.", f"{name}.mlp."
     return _Layer(
-        qkv=_product(attention, QKV, f"{name}.self_attn"),
-        output=attention.o_proj,
-        gate_up=_product(gated, GATE_UP, f"{name}.mlp"),
-        down=gated.down_proj,
+        qkv=_product(attention, QKV, attention_name, is_packed=is_packed),
+        output=_product(attention, OUTPUT, attention_name, is_packed=is_packed),
+        gate_up=_product(gated, GATE_UP, gated_name, is_packed=is_packed),
+        down=_product(gated, DOWN, gated_name, is_packed=is_packed),
         norm_before_attention=layer.input_layernorm.weight,
         norm_before_gate=layer.post_attention_layernorm.weight,
     )
 
 
-def _product(module: nn.Module, names: tuple[str, ...], prefix: str) -> _Product:
-    parts = [cast("nn.Linear", module.get_submodule(name)) for name in names]
+def _product(
+    module: nn.Module, names: tuple[str, ...], prefix: str, *, is_packed: bool
+) -> _Product:
+    parts = [cast("nn.Linear | PackedLinear", module.get_submodule(name)) for name in names]
     ends = torch.tensor([part.out_features for part in parts]).cumsum(0).tolist()
-    return _Product(joined(parts), tuple(f"{prefix}.{name}" for name in names), tuple(ends))
+    full_names = tuple(prefix + name for name in names)
+    plain = [part for part in parts if not isinstance(part, PackedLinear)]
+    if plain and not is_packed:
+        return _Product(joined(plain), functional.linear, full_names, tuple(ends))
+    if plain:
+        packed = pack(joined(plain))
+        for name, part in zip(names, plain, strict=True):
+            module.set_submodule(name, PackedLinear(packed, part.out_features))
+    taken = cast("PackedLinear", module.get_submodule(names[0]))
+    return _Product(taken.packed, multiply, full_names, tuple(ends))
+
+
+def _is_tied(model: PreTrainedModel) -> bool:
+    """Tell whether the head's weight is that of the embeddings, which stays plain."""
+    base: Any = model.base_model
+    head = cast("nn.Linear | PackedLinear", model.lm_head)
+    return not isinstance(head, PackedLinear) and head.weight is base.embed_tokens.weight

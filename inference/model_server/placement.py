@@ -12,6 +12,7 @@ left at all.
 
 import importlib
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, cast
 
 import torch
@@ -58,8 +59,8 @@ class Mover:
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Return where a module's weights are."""
-    return next(module.parameters()).device
+    """Return where a module's weights are, packed ones too."""
+    return next(chain(module.parameters(), module.buffers())).device
 
 
 def join(model: PreTrainedModel) -> None:

@@ -12,11 +12,14 @@ import torch
 from model_server.adapter_choice import AdapterChoice
 from model_server.adapter_files import AdapterCheckpoint
 from model_server.checkpoint import Checkpoint
-from model_server.model import LoadedModel
+from model_server.lora import merge
+from model_server.model import SMALL_MODEL_BYTES, LoadedModel
+from model_server.packed_linear import can_pack
 from model_server.reference_runner import ReferenceRunner
 from model_server.request import Request
 
 from tests.model_server.tiny_adapters import (
+    ignore,
     make_adapter,
     merged,
     peft_answers,
@@ -132,6 +135,17 @@ def test_all_together_with_prompts_cut_anywhere(
     assert driver.run(everyone()) == expected_of(world)
 
 
+@pytest.mark.skipif(not can_pack(), reason="this build of torch has no oneDNN")
+def test_beside_packed_weights(world: World) -> None:
+    """What modules did as hooks, products do; and nobody can merge into what is packed."""
+    adapters = world.read()
+    hung = replace(with_adapters(world.base, adapters), weight_bytes=SMALL_MODEL_BYTES)
+    driver = Driver(native(hung), max_sequences=24, max_batch_tokens=40)
+    assert driver.run(everyone()) == expected_of(world)
+    with pytest.raises(AttributeError, match="weight"):
+        merge(hung.module, adapters, ignore)
+
+
 def test_late_preempted_and_resumed(world: World, model: LoadedModel) -> None:
     driver = Driver(native(model, block_size=4, block_count=60), max_batch_tokens=40)
     for one in everyone():
@@ -205,6 +219,8 @@ def test_several_merged_adapters_are_pefts_sum(world: World) -> None:
     answers = Driver(native(ours)).run([request("a", PROMPTS[3], COUNT)])
     assert answers["a"] == peft_answers(replace(ours, module=plain), PROMPTS[3:4], COUNT)[0]
     assert answers["a"] not in [answers[3] for answers in world.expected.values()]
+    packed = native(replace(ours, weight_bytes=SMALL_MODEL_BYTES if can_pack() else 0))
+    assert Driver(packed).run([request("a", PROMPTS[3], COUNT)]) == answers
 
 
 def compare_weights(ours: LoadedModel, theirs: Any) -> None:  # noqa: ANN401 - transformers' model

@@ -2,16 +2,18 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from model_server import kernel_operations
+from model_server import forward, fused, kernel_operations
 from model_server.forward import ModuleForward, choose_path
 from model_server.fused import FusedDecoder
 from model_server.kernel_operations import first_fault, processors_of, shape_of, split_count
 from model_server.kernels.cases import Comparison
-from model_server.model import LoadedModel
+from model_server.model import SMALL_MODEL_BYTES, LoadedModel
+from model_server.packed_linear import PackedLinear
 from model_server.settings import FastPaths
 
 from tests.model_server.tiny_models import mistral, mixtral
@@ -34,6 +36,34 @@ def test_on_a_cpu_nothing_goes_beyond_torch(
     assert isinstance(path.forward, kind)
     assert path.masked
     assert path.make_graph is None
+
+
+@pytest.mark.parametrize(
+    ("has_onednn", "weight_bytes", "dtype", "asked", "packed"),
+    [
+        (True, SMALL_MODEL_BYTES, torch.float32, FastPaths.FUSED, True),
+        (True, SMALL_MODEL_BYTES, torch.float32, FastPaths.GRAPHS, True),
+        (True, SMALL_MODEL_BYTES - 1, torch.float32, FastPaths.GRAPHS, False),
+        (True, SMALL_MODEL_BYTES, torch.bfloat16, FastPaths.GRAPHS, False),
+        (False, SMALL_MODEL_BYTES, torch.float32, FastPaths.GRAPHS, False),
+        (True, SMALL_MODEL_BYTES, torch.float32, FastPaths.OFF, False),
+    ],
+)
+def test_weights_that_fit_no_cache_are_packed(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    has_onednn: bool,
+    weight_bytes: int,
+    dtype: torch.dtype,
+    asked: FastPaths,
+    packed: bool,
+) -> None:
+    monkeypatch.setattr(forward, "can_pack", lambda: has_onednn)
+    monkeypatch.setattr(fused, "pack", lambda weight: weight)  # which oneDNN need not be there for
+    model = replace(mistral(), weight_bytes=weight_bytes, dtype=dtype)
+    choose_path(model, asked)
+    taken = any(isinstance(part, PackedLinear) for part in model.module.modules())
+    assert taken == packed
 
 
 class OnAGpu:
