@@ -5,6 +5,9 @@ It shares two processors with what is measured, so it does as little as can be c
 Node is born with its status, as a kubelet registers it; the claim gets Karpenter's finalizer and
 then all conditions in one step. On its way out the Node goes, then the finalizer. Few connections,
 since each of them costs the API server a handshake.
+
+A silent one gives each claim its finalizer and does no more of itself: then the benchmark says of a
+claim what Karpenter would, word by word.
 """
 
 import asyncio
@@ -25,6 +28,8 @@ class QuickCloud:
         """Use a pool of connections to the API server."""
         self.api = api
         self.answered = 0
+        self.silent = False
+        self._held: dict[str, asyncio.Future[str]] = {}
         self._begun: set[tuple[str, bool]] = set()
         self._orders: asyncio.Queue[tuple[bool, dict[str, Any]]] = asyncio.Queue()
 
@@ -55,6 +60,11 @@ class QuickCloud:
         name, labels = claim["metadata"]["name"], claim["metadata"]["labels"]
         path = f"{CLAIMS}/{name}"
         await self.api.merge(path, {"metadata": {"finalizers": [FINALIZER]}})
+        if self.silent:
+            held = self._held_for(labels["kaito.sh/workspace"])
+            if not held.done():
+                held.set_result(name)
+            return
         status = {
             "capacity": RESOURCES,
             "allocatable": RESOURCES,
@@ -78,7 +88,41 @@ class QuickCloud:
         await self.api.merge(f"{path}/status", {"status": done})
         self.answered += 1
 
+    def _held_for(self, workspace: str) -> asyncio.Future[str]:
+        return self._held.setdefault(workspace, asyncio.get_running_loop().create_future())
+
+    async def first_claim_of(self, workspace: str) -> str:
+        """Wait for the first claim of a Workspace that came to a silent cloud; return its name."""
+        return await self._held_for(workspace)
+
+    async def say(self, claim: str, *conditions: dict[str, Any]) -> None:
+        """Write what Karpenter says of a claim."""
+        status = {"conditions": list(conditions)}
+        await self.api.merge(f"{CLAIMS}/{claim}/status", {"status": status})
+
+    async def speak_of(self, claim: str, reason: str, text: str) -> None:
+        """Write an Event about a claim, as Karpenter does where a cloud has no machine."""
+        about = {"apiVersion": "karpenter.sh/v1", "kind": "NodeClaim", "name": claim}
+        event = {
+            "metadata": {"name": f"{claim}.{reason.lower()}", "namespace": "default"},
+            "involvedObject": about,
+            "type": "Warning",
+            "reason": reason,
+            "message": text,
+        }
+        await self.api.create("/api/v1/namespaces/default/events", event)
+
+    async def give_up(self, claim: str) -> None:
+        """Delete a claim; with a silent cloud it stays until it is let go."""
+        await self.api.delete(f"{CLAIMS}/{claim}")
+
+    async def let_go(self, claim: str) -> None:
+        """Let a claim that is being deleted be gone."""
+        await self.api.merge(f"{CLAIMS}/{claim}", {"metadata": {"finalizers": None}})
+
     async def _terminate(self, claim: dict[str, Any]) -> None:
+        if self.silent:
+            return
         name = claim["metadata"]["name"]
         await self.api.delete(f"/api/v1/nodes/{name}")
-        await self.api.merge(f"{CLAIMS}/{name}", {"metadata": {"finalizers": None}})
+        await self.let_go(name)

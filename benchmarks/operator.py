@@ -5,7 +5,8 @@ Time the operator on a real API server, in front of a played cloud that answers 
 
 What is measured is the operator's own share of the wait: from the moment a Workspace is posted
 until its NodeClaim, its Deployment and its status can be seen by another client. The cloud's share
-is three requests (`benchmarks/cloud.py`); no pod runs. Each part has a control plane of its own.
+is three requests (`benchmarks/cloud.py`); no pod runs. And from what a claim says until the status
+says it (`benchmarks/told.py`). Each part has a control plane of its own.
 Progress goes to stderr, one JSON object to stdout, goals beside what was measured in it.
 
 Run it as a module: a script in this folder named operator.py would hide the standard library's.
@@ -25,6 +26,7 @@ from benchmarks.crowd import Bench, alone, bench, crowd, cycles, dumped, steady
 from benchmarks.freezes import freezes
 from benchmarks.gates import judged
 from benchmarks.measured import MeasuredOperator, holds_lease, measured_operator, memory_mib
+from benchmarks.told import told
 from tests.cluster import ControlPlane, control_plane, karpenter_crds
 
 ROOT = Path(__file__).parents[1]
@@ -97,6 +99,7 @@ def main() -> int:
     add = parser.add_argument
     add("--singles", type=int, default=10, help="Workspaces one after the other")
     add("--crowd", type=int, default=100, help="Workspaces at once")
+    add("--told", type=int, default=10, help="Workspaces whose claims' six texts are timed")
     add("--steady-seconds", type=float, default=0, help=f"{STEADY_PER_SECOND} a second, so long")
     add("--sizes", type=int, nargs="*", default=(), help="larger crowds, such as 1000 5000")
     add("--restart", action="store_true", help="restart after each larger crowd")
@@ -111,6 +114,9 @@ def main() -> int:
             few, singles=asked.singles, together=asked.crowd, seconds=asked.steady_seconds
         )
         results |= measure(part, work)
+    if asked.told:
+        part = f"what is said of {asked.told} claims"
+        results["told"] = measure(part, partial(told, number=asked.told))
     for number in asked.sizes:
         results |= measure(f"{number} at once", partial(many, number=number, restart=asked.restart))
     if asked.cycles:

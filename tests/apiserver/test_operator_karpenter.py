@@ -6,8 +6,6 @@ what only a sweep would bring would not come within the patience of these tests.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from tests.cluster import ControlPlane, make_node_ready
 from tests.world import Api, workspaces
 from tests.world.api import CLAIMS, Manifest
 from tests.world.cloud import condition
-from tests.world.operator_process import NAMESPACE, RELEASE, Operator, install
+from tests.world.only_watches import running
 
 pytestmark = [
     pytest.mark.apiserver,
@@ -25,24 +23,6 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.timeout(180),  # the first test of a run starts everything
 ]
-
-
-@asynccontextmanager
-async def running(plane: ControlPlane, log: Path, **environment: str) -> AsyncIterator[Api]:
-    """Run an operator for the length of a `with`, woken by nothing but its watches."""
-    settings = install(plane, "cloud=kwok", "probe=readiness", "resyncSeconds=3600")
-    operator = Operator(
-        kubeconfig=plane.kubeconfig_for(NAMESPACE, RELEASE),
-        environment=settings | environment,
-        log=log,
-    )
-    operator.start()
-    try:
-        await operator.leads()
-        async with Api(plane) as api:
-            yield api
-    finally:
-        assert operator.stop() == 0
 
 
 @pytest.fixture
@@ -139,7 +119,13 @@ async def test_an_instance_type_that_does_not_exist_is_named(
 async def test_why_there_is_no_machine_outlives_the_claim_and_a_restart(
     karpenter_control_plane: ControlPlane, team: str, log: Path
 ) -> None:
-    """Karpenter deletes the claim at once, and gives the reason in an Event alone."""
+    """
+    Karpenter deletes the claim at once, and gives the reason in an Event alone.
+
+    A node class that is missing is the one thing that the kwok provider answers with an
+    InsufficientCapacityError (docs/faults.md): the error, its Event and the end of the claim are
+    Karpenter's own, a cloud that has nothing left is played elsewhere (tests/world/cloud.py).
+    """
     plane = karpenter_control_plane
     missing = {"ATELIER_NODE_CLASS_NAME": "nowhere"}
     async with running(plane, log, **missing) as api:
