@@ -43,8 +43,9 @@ NO_VLLM = (
 )
 PROMPT_TOKENS, NEW_TOKENS = 220, 180
 QUICK_LOADS, LOADS, MID_LOADS = (1, 16, 64), (1, 4, 16, 64, 128, 256), (1, 4, 16)
-LENGTHS = {"tiny": (16, 512, 740), "mid": (16, 1024, 3800)}  # of W1; the models end at 1,024, 4,096
+LENGTHS = {"tiny": (16, 512, 740), "mid": (16, 1024)}  # of W1; the tiny model ends at 1,024
 W1_NEW_TOKENS = 256
+MID_NEW_TOKENS = 64  # in W1 and W2: every engine needs 20 to 60 ms for each step
 
 
 def arguments_of(line: Sequence[str] | None = None) -> argparse.Namespace:
@@ -53,7 +54,9 @@ def arguments_of(line: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="tiny only; W1, W2, W6, W8")
     parser.add_argument("--repeats", type=int, help="default: 5, quick 3")
     parser.add_argument("--loads", type=int, nargs="+", help="streams at once, of W2 (tiny)")
-    parser.add_argument("--new-tokens", type=int, default=NEW_TOKENS, help="of each answer, W2")
+    parser.add_argument(
+        "--new-tokens", type=int, default=NEW_TOKENS, help="of each answer, W2 (tiny)"
+    )
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, help="default: all of the mode")
     parser.add_argument("--engines", nargs="+", help="default: all")
     parser.add_argument("--models", type=Path, help="folder that keeps the models for the next run")
@@ -136,17 +139,21 @@ class Bench:
 def closed_loops(bench: Bench) -> None:
     """W1 and W2: one stream at several prompt lengths, then more and more streams at once."""
     for model in bench.places:
-        loads = bench.arguments.loads if model == "tiny" else MID_LOADS
+        arguments = bench.arguments
+        loads, alone_tokens, swept_tokens = (
+            (arguments.loads, W1_NEW_TOKENS, arguments.new_tokens)
+            if model == "tiny"
+            else (MID_LOADS, MID_NEW_TOKENS, MID_NEW_TOKENS)
+        )
         prompts = bench.prompts(max(loads), PROMPT_TOKENS)
         lengths = {
             f"prompt of {length}": bench.prompts(1, length, seed=length)
             for length in LENGTHS[model][: 1 if bench.arguments.quick else None]
         }
         streams = {str(load): prompts[:load] for load in loads}
-        arguments = bench.arguments
         with bench.open(model, max(loads)) as running:
-            alone = sweep.measure_loads(running, lengths, W1_NEW_TOKENS, arguments.repeats)
-            swept = sweep.measure_loads(running, streams, arguments.new_tokens, arguments.repeats)
+            alone = sweep.measure_loads(running, lengths, alone_tokens, arguments.repeats)
+            swept = sweep.measure_loads(running, streams, swept_tokens, arguments.repeats)
         bench.report["models"][model] = {"one stream (W1)": alone, "streams at once (W2)": swept}
         bench.report["ratios"][model] = sweep.ratios(swept)
 
