@@ -19,6 +19,7 @@ from typing import Protocol
 from workspace_operator.changes import Changes, live_object
 from workspace_operator.cluster import Cluster, Forbidden, Gone, Invalid, Manifest
 from workspace_operator.cluster.kinds import DEPLOYMENT, SERVICE
+from workspace_operator.packed import packed, unpacked
 from workspace_operator.snapshot import Snapshot
 from workspace_operator.wake import Key
 
@@ -42,7 +43,7 @@ class LateWrites:
     """Keep the Services that are still to be created."""
 
     cluster: Cluster
-    _left: dict[Key, Manifest] = field(default_factory=dict)
+    _left: dict[Key, bytes] = field(default_factory=dict)
 
     def part(self, todo: Changes, snapshot: Snapshot) -> tuple[Changes, Manifest | None]:
         """Part what is to be written now from the Service that may come later, if there is one."""
@@ -60,7 +61,7 @@ class LateWrites:
     def keep(self, key: Key, manifest: Manifest | None) -> None:
         """Keep what is to be created, now that the rest of the pass has been written."""
         if manifest is not None:
-            self._left[key] = manifest
+            self._left[key] = packed(manifest)
 
     def drop(self, key: Key) -> None:
         """Forget it: a new pass begins, and decides anew."""
@@ -79,11 +80,11 @@ class LateWrites:
             ClusterError: The API server is out of reach, or somebody else has made one.
 
         """
-        manifest = self._left.pop(key, None)
-        if manifest is None:
+        left = self._left.pop(key, None)
+        if left is None:
             return
         try:
-            await self.cluster.create(manifest)
+            await self.cluster.create(unpacked(left))
         except (Forbidden, Gone, Invalid) as refusal:
             raise NotCreated(str(refusal)) from refusal
 

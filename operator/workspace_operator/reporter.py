@@ -11,7 +11,6 @@ manifest carries the uid: a status never lands on another life of the Workspace.
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,8 +19,10 @@ from datetime import datetime
 from workspace_operator.api import WorkspaceStatus
 from workspace_operator.api.parse import parse_status
 from workspace_operator.cluster import Cluster, ClusterError, Conflict, Gone, Manifest
+from workspace_operator.cluster.kinds import WORKSPACE
 from workspace_operator.events import headline, headline_event
 from workspace_operator.metrics import Metrics
+from workspace_operator.packed import packed, unpacked
 from workspace_operator.wake import Key
 
 logger = logging.getLogger(__name__)
@@ -33,20 +34,20 @@ class Report:
     Hold what is to be told about one life of a Workspace; small, since there may be thousands.
 
     Attributes:
-        body: The Workspace without spec and status, to address it.
-        status: The new status as JSON.
+        uid: The life.
+        status: The new status, packed.
         headline_before: What users were told of last: a phase, or a failure in it.
 
     """
 
-    body: Manifest
+    uid: str
     status: bytes
     headline_before: str | None
 
-    @property
-    def uid(self) -> str:
-        """Name the life."""
-        return str(self.body["metadata"]["uid"])
+    def body(self, key: Key) -> Manifest:
+        """Return the Workspace without spec and status, to address it."""
+        metadata = {"name": key.name, "namespace": key.namespace, "uid": self.uid}
+        return {"apiVersion": WORKSPACE.api_version, "kind": WORKSPACE.kind, "metadata": metadata}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ class Reporter:
         report = self._untold.get(key)
         if report is None or report.uid != body["metadata"]["uid"]:
             return body
-        return {**body, "status": json.loads(report.status)}
+        return {**body, "status": unpacked(report.status)}
 
     def note(self, key: Key, body: Manifest, status: WorkspaceStatus) -> None:
         """Keep a status, to be told where it differs from the one that `body` was read with."""
@@ -78,14 +79,9 @@ class Reporter:
         if manifest == stored.to_manifest():
             self._untold.pop(key, None)
             return
-        metadata = body["metadata"]
         self._untold[key] = Report(
-            body={
-                "apiVersion": body["apiVersion"],
-                "kind": body["kind"],
-                "metadata": {each: metadata[each] for each in ("name", "namespace", "uid")},
-            },
-            status=json.dumps(manifest, separators=(",", ":")).encode(),
+            uid=body["metadata"]["uid"],
+            status=packed(manifest),
             headline_before=headline(stored),
         )
 
@@ -104,9 +100,9 @@ class Reporter:
         report = self._untold.get(key)
         if report is None:
             return
-        status = json.loads(report.status)
+        body, status = report.body(key), unpacked(report.status)
         try:
-            await self.cluster.apply_status({**report.body, "status": status})
+            await self.cluster.apply_status({**body, "status": status})
         except (Conflict, Gone):  # another life of the Workspace, or none
             del self._untold[key]
             return
@@ -114,7 +110,7 @@ class Reporter:
         told = parse_status(status)
         if headline(told) != report.headline_before:
             logger.info("phase", extra={"key": str(key), "phase": headline(told)})
-            await self._announce(report, told)
+            await self._announce(body, report.headline_before, told)
 
     async def tell_all(self, seconds: float) -> None:
         """Write everything that is untold, as far as that can be done in some seconds."""
@@ -131,10 +127,9 @@ class Reporter:
         self._untold.pop(key, None)
         self.metrics.show_phase(key, None)
 
-    async def _announce(self, report: Report, status: WorkspaceStatus) -> None:
+    async def _announce(self, body: Manifest, before: str | None, status: WorkspaceStatus) -> None:
         """Post the event; one that cannot be posted is not worth a failed pass."""
-        before = report.headline_before
-        event = headline_event(report.body, before, status, self.clock(), self.instance)
+        event = headline_event(body, before, status, self.clock(), self.instance)
         if event is None:
             return
         try:

@@ -55,6 +55,7 @@ from workspace_operator.writer import Writer
 logger = logging.getLogger(__name__)
 
 WORKERS = 16
+CROWD = 200  # keys that wait for a pass: some seconds of work
 FORBIDDEN_PAUSE_SECONDS = 30.0
 TELL_ALL_SECONDS = 2.0  # what is left untold then is worked out again by the next process
 
@@ -191,6 +192,7 @@ def _assemble(
             on_answer=health.beat_list,
             show_claims=metrics.show_claims,
             show_rivals=metrics.rivals.set,
+            is_crowded=lambda: len(queue) > CROWD,
         ),
         wake=Wake(queue.add, last_words, echoes, newborns, queue.insist, names),
     )

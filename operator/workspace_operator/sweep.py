@@ -6,13 +6,17 @@ name it in an event: it is a GPU that burns money. Each sweep lists everything o
 the keys whose objects are not what they were at the sweep before, and the keys of claims
 without Workspace.
 
+A crowd is the worst time for it: all of it changes, and its events are coming in. So a sweep that
+is due waits while many keys wait for a pass, half as long again at most.
+
 Must not write: what it wakes is looked at freshly, and decided there.
 """
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from workspace_operator.cluster import Cluster, ClusterError, Forbidden, Gone, Kind, Manifest
 from workspace_operator.cluster.kinds import (
@@ -40,8 +44,9 @@ logger = logging.getLogger(__name__)
 Look = int
 
 OWNER_LABELS = (WORKSPACE_LABEL, WORKSPACE_NAMESPACE_LABEL)
-STEP = "step"
+LOOKS_PER_PAUSE = 30
 CHILDREN = (DEPLOYMENT, SERVICE, NETWORK_POLICY, JOB)
+NOTHING: Manifest = {}  # what is kept of an object that has been looked at
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,6 +59,7 @@ class Sweep:
     on_answer: Callable[[], None] = lambda: None
     show_claims: Callable[[Iterable[str], int], None] = lambda _steps, _orphans: None
     show_rivals: Callable[[int], None] = lambda _number: None
+    is_crowded: Callable[[], bool] = lambda: False
     _before: dict[Key, Look] | None = None
 
     async def run(self, every_seconds: float) -> None:
@@ -66,29 +72,29 @@ class Sweep:
                 logger.warning("sweep failed", extra={"error": str(error)})
                 if isinstance(error, Forbidden):
                     self.on_answer()  # a right that is missing comes back by no restart
-            await asyncio.sleep(every_seconds)
+            await self._pause(every_seconds)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait for the next sweep to be due, and half as long again at most in a crowd."""
+        await asyncio.sleep(seconds)
+        latest = asyncio.get_running_loop().time() + seconds / 2
+        while self.is_crowded() and asyncio.get_running_loop().time() < latest:  # noqa: ASYNC110 - the queue tells nobody how long it is
+            await asyncio.sleep(seconds / LOOKS_PER_PAUSE)
 
     async def once(self) -> None:
         """Look at everything once."""
-        # One kind after the other, and of each object an outline: all of it would be much memory.
-        workspaces = await self.cluster.list(WORKSPACE, keep=_outline)
+        seen = _Seen(self.show_claim)
+        # One kind after the other, and next to nothing kept: all of it would be much memory.
+        await self.cluster.list(WORKSPACE, keep=seen.workspace)
         rivals = await self.cluster.list(DEPLOYMENT, labels=CONTROLLER_SELECTOR)
-        claims = await self._owned(NODE_CLAIM)
-        for claim in claims:
-            if (owner := owner_of(claim)) is not None:
-                self.show_claim(owner, claim["metadata"]["name"])
-        living = {key_of(workspace) for workspace in workspaces}
-        lives = {workspace["metadata"]["uid"] for workspace in workspaces}
-        lost = [claim for claim in claims if owner_uid(claim) not in {None, *lives}]
-        lost = [claim for claim in lost if not await self._has_owner_by_now(claim)]
+        unowned = filter(None, await self._owned(NODE_CLAIM, seen.claim))
+        lost = [claim for claim in unowned if not await self._has_owner_by_now(claim)]
         orphans = {owner for claim in lost if (owner := owner_of(claim)) is not None}
-        self.show_claims((claim[STEP] for claim in claims), len(lost))
+        self.show_claims(seen.steps.elements(), len(lost))
         self._warn_of(list(filter(is_kaitos_controller, rivals)))
-        now = dict.fromkeys(living, 0)
-        _look_at(workspaces, key_of, now)
-        _look_at(claims, owner_of, now)
         for kind in CHILDREN:
-            _look_at(await self._owned(kind), owner_of, now)
+            await self._owned(kind, seen.owned)
+        now = seen.looks
         # At the first sweep every key is new; the watches have just told of all of them.
         before = now if self._before is None else self._before
         changed = {key for key, look in now.items() if before.get(key) != look}
@@ -115,28 +121,55 @@ class Sweep:
             name = f"{metadata.get('namespace')}/{metadata['name']}"
             logger.error("kaito runs beside us and deletes our models", extra={"deployment": name})
 
-    async def _owned(self, kind: Kind) -> list[Manifest]:
+    async def _owned(self, kind: Kind, keep: Callable[[Manifest], Manifest]) -> list[Manifest]:
         try:
-            return await self.cluster.list(kind, labels=WORKSPACE_LABEL, keep=_outline)
+            return await self.cluster.list(kind, labels=WORKSPACE_LABEL, keep=keep)
         except Gone:
             return []
 
 
-def _outline(manifest: Manifest) -> Manifest:
-    """Return what a sweep compares, and of a claim how far it is."""
-    metadata = manifest["metadata"]
+@dataclass(slots=True)
+class _Seen:
+    """Collect what one sweep compares, while its lists come in: Workspaces first."""
+
+    show_claim: Callable[[Key, str], None]
+    looks: dict[Key, Look] = field(default_factory=dict)
+    lives: set[str | None] = field(default_factory=lambda: {None})
+    steps: Counter[str] = field(default_factory=Counter)
+
+    def workspace(self, manifest: Manifest) -> Manifest:
+        """Note a life, and keep nothing."""
+        self.lives.add(manifest["metadata"]["uid"])
+        self.looks[key_of(manifest)] = _look(manifest)
+        return NOTHING
+
+    def owned(self, manifest: Manifest) -> Manifest:
+        """Add an object to the look of the Workspace that has it, and keep nothing."""
+        owner = owner_of(manifest)
+        if owner is not None and owner in self.looks:
+            self.looks[owner] ^= _look(manifest)
+        return NOTHING
+
+    def claim(self, manifest: Manifest) -> Manifest:
+        """Do the same with a claim, count it, and keep an outline where its Workspace is gone."""
+        self.owned(manifest)
+        self.steps[_step(manifest)] += 1
+        owner = owner_of(manifest)
+        if owner is not None:
+            self.show_claim(owner, manifest["metadata"]["name"])
+        return NOTHING if owner_uid(manifest) in self.lives else _outline(manifest)
+
+
+def _outline(claim: Manifest) -> Manifest:
+    """Return what is needed of a claim that may have lost its Workspace."""
+    metadata = claim["metadata"]
     labels, annotations = (strings(metadata.get(key)) for key in ("labels", "annotations"))
     kept = {
-        **{
-            key: metadata[key]
-            for key in ("name", "namespace", "uid", "resourceVersion")
-            if key in metadata
-        },
+        "name": metadata["name"],
         "labels": {key: labels[key] for key in OWNER_LABELS if key in labels},
         "annotations": {key: annotations[key] for key in (UID_ANNOTATION,) if key in annotations},
     }
-    step = _step(manifest) if manifest["kind"] == NODE_CLAIM.kind else ""
-    return {"metadata": kept, STEP: step}
+    return {"metadata": kept}
 
 
 def _step(claim: Manifest) -> str:
@@ -148,12 +181,7 @@ def _step(claim: Manifest) -> str:
     return next((step for step in reversed(CLAIM_STEPS) if step in done), "Requested")
 
 
-def _look_at(
-    manifests: Iterable[Manifest], name: Callable[[Manifest], Key | None], now: dict[Key, Look]
-) -> None:
-    """Add objects to the looks of those who live: which ones they are, in which version."""
-    for manifest in manifests:
-        key = name(manifest)
-        if key is not None and key in now:
-            metadata = manifest["metadata"]
-            now[key] ^= hash((metadata["uid"], metadata["resourceVersion"]))
+def _look(manifest: Manifest) -> Look:
+    """Return what changes when an object does: which one it is, in which version."""
+    metadata = manifest["metadata"]
+    return hash((metadata["uid"], metadata["resourceVersion"]))

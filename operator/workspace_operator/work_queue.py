@@ -8,7 +8,7 @@ is looked at once more afterwards.
 What a pass has to tell (status, event) may wait while other keys wait for a pass: machines first,
 words later. A later pass of the key replaces what an earlier one did not come to tell. Pass and
 telling of one key never overlap, so a pass always knows what has been told. Nobody waits for ever:
-a telling that is overdue gets every fourth turn.
+a telling that is overdue gets every fourth turn, later where the key's own next pass waits already.
 
 A pass that raises is tried again after a pause that doubles each time, and so is one whose telling
 raises. An error may ask for more: then the key is held, and events do not shorten the pause. After
@@ -21,42 +21,27 @@ Must not know what a key means, nor import the cluster.
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
+
+from workspace_operator.pauses import BREAKER_FAILURES, pause_seconds, spread
 
 K = TypeVar("K", bound=Hashable)
 K_contra = TypeVar("K_contra", bound=Hashable, contravariant=True)
 
 logger = logging.getLogger(__name__)
 
-FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 60.0
-BREAKER_FAILURES = 10
-BREAKER_PAUSE_SECONDS = 30.0
-JITTER = 0.2
-
 # Between two tellings of one key: steps that follow each other more closely are told as one.
 TELL_EVERY_SECONDS = 0.5
 OVERDUE_SECONDS = 2.0
+OVERDUE_BEFORE_A_PASS_SECONDS = 30.0  # for one whose next pass may have something else to tell
 OVERDUE_TURNS = 4
-MOST_UNTOLD = 500  # each holds a status of some kilobytes; beyond, telling comes first
+LOOKED_AT = 64  # of those that wait to be told, when one is chosen while passes wait
+MOST_UNTOLD = 5_000  # each holds a packed status, about a kilobyte; beyond, telling comes first
 MOST_TELLING = 4  # at once, so that a pass never waits behind many
-
-
-def pause_seconds(failures: int, *, at_least: float = 0.0) -> float:
-    """Return how long to wait after this many failures in a row, before jitter."""
-    pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 16))
-    if failures >= BREAKER_FAILURES:
-        pause = max(pause, BREAKER_PAUSE_SECONDS)
-    return max(pause, at_least)
-
-
-def spread(seconds: float) -> float:
-    """Add up to `JITTER` so that many keys do not come back as one wave; never come sooner."""
-    return seconds * (1 + random.uniform(0, JITTER))  # noqa: S311 - jitter is no secret
 
 
 class Telling(Protocol[K_contra]):
@@ -146,6 +131,11 @@ class WorkQueue(Generic[K]):
         """Look at the key as soon as possible, held or not."""
         self._enqueue(key, self._entries.setdefault(key, _Entry()))
 
+    def add_after(self, key: K, seconds: float) -> None:
+        """Look at the key after some seconds, or sooner if something happens."""
+        entry = self._entries.setdefault(key, _Entry())
+        self._set_timer(key, entry, seconds)
+
     def __len__(self) -> int:
         """Count the keys that wait for a pass."""
         return len(self._ready)
@@ -179,28 +169,34 @@ class WorkQueue(Generic[K]):
     def _next(self) -> tuple[_Job, K] | None:
         """Choose a key that waits for a pass, or one that only has something to tell."""
         self._turns += 1
-        if self._may_tell():
-            key = next((each for each in self._untold if not self._entries[each].running), None)
-            if key is not None:
-                del self._untold[key]
-                if key in self._ready:  # its pass has to wait for its telling
-                    del self._ready[key]
-                    self._entries[key].again = True
-                return _Job.TELL, key
+        key = self._to_be_told()
+        if key is not None:
+            del self._untold[key]
+            if key in self._ready:  # its pass has to wait for its telling
+                del self._ready[key]
+                self._entries[key].again = True
+            return _Job.TELL, key
         key = next(iter(self._ready), None)
         if key is None:
             return None
         del self._ready[key]
         return _Job.PASS, key
 
-    def _may_tell(self) -> bool:
+    def _to_be_told(self) -> K | None:
+        """Choose a key whose news should come before the passes that wait."""
         if not self._untold or self._telling_now >= MOST_TELLING:
-            return False
+            return None
+        idle = (each for each in self._untold.items() if not self._entries[each[0]].running)
         if not self._ready or len(self._untold) > MOST_UNTOLD:
-            return True
-        oldest = next(iter(self._untold.values()))
-        overdue = asyncio.get_running_loop().time() - oldest > OVERDUE_SECONDS
-        return overdue and self._turns % OVERDUE_TURNS == 0
+            return next((key for key, _ in idle), None)
+        if self._turns % OVERDUE_TURNS != 0:
+            return None
+        now = asyncio.get_running_loop().time()
+        for key, since in islice(idle, LOOKED_AT):
+            patience = OVERDUE_BEFORE_A_PASS_SECONDS if key in self._ready else OVERDUE_SECONDS
+            if now - since > patience:
+                return key
+        return None
 
     async def _work(self, job: _Job, key: K) -> None:
         entry = self._entries[key]
@@ -285,7 +281,6 @@ class WorkQueue(Generic[K]):
             self._dispatch()
 
     def _set_timer(self, key: K, entry: _Entry, seconds: float) -> None:
-        """Look at the key after some seconds, or sooner if that was asked for before."""
         loop = asyncio.get_running_loop()
         if entry.timer is not None:
             if entry.timer.when() <= loop.time() + seconds:

@@ -1,7 +1,8 @@
 """What no event told us is found a sweep later; what stands still wakes nobody."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import pytest
@@ -242,3 +243,23 @@ async def test_a_controller_of_kaitos_that_runs_is_counted(
     sweep = Sweep(cluster=shelf, add=lambda _key: None, show_rivals=shown.append)  # type: ignore[arg-type]  # it only lists
     await sweep.once()
     assert shown == [rivals]
+
+
+def test_in_a_crowd_a_sweep_waits_half_as_long_again_and_no_longer(
+    in_virtual_time: Callable[[Coroutine[Any, Any, None]], None],
+) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        swept: list[float] = []
+        sweep = Sweep(
+            cluster=Shelf(),  # type: ignore[arg-type]  # it only lists
+            add=lambda _key: None,
+            on_answer=lambda: swept.append(loop.time()),
+            is_crowded=lambda: loop.time() < 160,
+        )
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(230):
+                await sweep.run(60)
+        assert swept == [0, 90, pytest.approx(160, abs=2), pytest.approx(220, abs=2)]
+
+    in_virtual_time(main())

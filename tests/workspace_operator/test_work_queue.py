@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from workspace_operator.work_queue import (
+from workspace_operator.pauses import (
     BREAKER_FAILURES,
     BREAKER_PAUSE_SECONDS,
     JITTER,
     LONGEST_PAUSE_SECONDS,
-    WorkQueue,
     pause_seconds,
     spread,
 )
+from workspace_operator.work_queue import WorkQueue
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 

@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from workspace_operator.pauses import BREAKER_FAILURES, FIRST_PAUSE_SECONDS, JITTER
 from workspace_operator.work_queue import (
-    BREAKER_FAILURES,
-    FIRST_PAUSE_SECONDS,
-    JITTER,
     MOST_TELLING,
     MOST_UNTOLD,
+    OVERDUE_BEFORE_A_PASS_SECONDS,
     OVERDUE_SECONDS,
     TELL_EVERY_SECONDS,
     WorkQueue,
@@ -118,6 +117,26 @@ def test_what_is_overdue_is_told_although_passes_wait(in_virtual_time: Run) -> N
     in_virtual_time(main())
 
 
+def test_what_the_next_pass_may_change_is_told_later(in_virtual_time: Run) -> None:
+    """Of two that wait to be told, one waits for a pass too: it is told when that takes long."""
+
+    async def main() -> None:
+        story = Story(pass_lasts=0.1, tell_lasts=0.1)
+        queue = story.queue()
+        loop = asyncio.get_running_loop()
+        queue.add("again")
+        queue.add("done")
+        for number in range(1_000):
+            queue.add(f"key-{number}")
+        loop.call_later(0.5, queue.add, "again")
+        await work(queue, 60)
+        told = {key: at for what, key, at in story.log if what == "tell"}
+        assert OVERDUE_SECONDS < told["done"] < OVERDUE_SECONDS + 1
+        assert OVERDUE_BEFORE_A_PASS_SECONDS < told["again"] < OVERDUE_BEFORE_A_PASS_SECONDS + 1
+
+    in_virtual_time(main())
+
+
 def test_a_pass_waits_for_the_telling_of_its_own_key(in_virtual_time: Run) -> None:
     async def main() -> None:
         story = Story(tell_lasts=1)
@@ -154,7 +173,7 @@ def test_the_untold_do_not_pile_up(in_virtual_time: Run) -> None:
         queue = story.queue()
         for number in range(MOST_UNTOLD * 2):
             queue.add(f"key-{number}")
-        await work(queue, 0.09)
+        await work(queue, 0.9)
         assert len(story.times("tell")) > 100, "long before anything is overdue"
         assert len(story.news) <= MOST_UNTOLD + 1
 

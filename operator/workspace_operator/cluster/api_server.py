@@ -21,7 +21,7 @@ from workspace_operator.cluster.port import whole
 STATUS_FIELD_MANAGER = "atelier-status"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
-PAGE = "100"  # one of 500 took 25 MB while it was read
+PAGE = "50"  # one of 500 took 25 MB while it was read
 # Source: kubernetes.io/docs/reference/using-api/api-concepts, "Semantics for get and list".
 ANY_VERSION = "0"
 
