@@ -2,7 +2,7 @@
 One Workspace in a cluster in memory: the real passes, a cloud and a kubelet that answer at once.
 
 Only what the passes read is played: a NodeClaim gets its node, a Deployment its pods, and what has
-lost its owner goes.
+lost its owner goes. Of the watches only this: every claim is shown before each pass.
 """
 
 from dataclasses import dataclass, field
@@ -10,6 +10,7 @@ from datetime import datetime
 
 from model_presets.catalog import Catalog
 from prometheus_client import CollectorRegistry
+from workspace_operator.claim_names import ClaimNames
 from workspace_operator.claim_search import ClaimSearch
 from workspace_operator.cluster import Manifest
 from workspace_operator.last_words import LastWords
@@ -23,7 +24,7 @@ from workspace_operator.reporter import Reporter
 from workspace_operator.settings import Probe, Settings
 from workspace_operator.template_trial import TemplateTrial
 from workspace_operator.vanished_namespace import VanishedNamespaces
-from workspace_operator.wake import Key
+from workspace_operator.wake import Key, owner_of
 from workspace_operator.writer import Writer
 
 from tests.builders import CATALOG, at, condition
@@ -40,6 +41,7 @@ class MemoryWorld:
     """Hold the cluster, and the operator that works on it."""
 
     cluster: MemoryCluster = field(default_factory=MemoryCluster)
+    names: ClaimNames = field(default_factory=ClaimNames)
     seconds: float = 0.0
     catalog: Catalog = field(default_factory=lambda: CATALOG)
 
@@ -49,6 +51,8 @@ class MemoryWorld:
     def operator(self) -> Reconciler:
         """Start an operator that remembers nothing."""
         metrics = Metrics(CollectorRegistry())
+        self.names = ClaimNames()
+        self.show_claims()
         return Reconciler(
             cluster=self.cluster,
             catalog=self.catalog,
@@ -56,7 +60,7 @@ class MemoryWorld:
             observer=Observer(
                 cluster=self.cluster,
                 settings=SETTINGS,
-                claims=ClaimSearch(cluster=self.cluster),
+                claims=ClaimSearch(cluster=self.cluster, names=self.names),
                 probe=ModelProbe(interval_seconds=30),
                 last_words=LastWords(),
                 warnings=PodWarnings(cluster=self.cluster),
@@ -73,6 +77,13 @@ class MemoryWorld:
             clock=self.now,
         )
 
+    def show_claims(self) -> None:
+        """Let the operator hear of every claim, as a watch does from its start."""
+        for claim in self.cluster.of("NodeClaim"):
+            owner = owner_of(claim)
+            if owner is not None:
+                self.names.seen(owner, claim["metadata"]["name"])
+
     def write(self, manifest: Manifest) -> None:
         """Store a Workspace as its user writes it."""
         metadata = {**manifest["metadata"], "name": KEY.name, "namespace": KEY.namespace}
@@ -83,6 +94,7 @@ class MemoryWorld:
         operator = self.operator()
         for _ in range(passes):
             before = self.cluster.writes
+            self.show_claims()
             await operator(KEY)
             await operator.late.tell(KEY)
             await operator.reporter.tell(KEY)
