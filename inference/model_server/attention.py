@@ -11,7 +11,7 @@ each token's keys and values are written and which positions it may read.
 The mask is ours as well: transformers makes none for an implementation without a mask function.
 The sliding window counts the token itself: of window 4 the token at position 9 reads 6, 7, 8, 9.
 
-This file computes with SDPA and an explicit mask, on a CPU and on CUDA alike. Keys are written
+This computes in plain torch with an explicit mask, on a CPU and on CUDA alike. Keys are written
 before anything is read, so a token finds its own and its chunk's in the cache like all others.
 """
 
@@ -25,6 +25,7 @@ from torch.nn import functional
 from transformers import AttentionInterface
 
 from model_server.layer_cache import LayerCache
+from model_server.row_attention import attend_rows
 
 IMPLEMENTATION = "block_cache"  # the name that the model's config selects
 
@@ -171,26 +172,13 @@ def _near(query: Tensor, layer: LayerCache, part: NearPart, scaling: float) -> T
         raise ValueError("this step was made for near memory: this layer has none")
     near.copy(part.sources, part.targets)
     keys, values = near.read(part.count, part.length)  # (B, H_kv, L, D)
-    return _attend_rows(query[: part.count], keys, values, part.mask, scaling)
+    return attend_rows(query[: part.count], keys, values, part.mask, scaling)
 
 
 def _decode(query: Tensor, layer: LayerCache, part: DecodePart, scaling: float) -> Tensor:
     """Attend with one token per sequence -> (end - begin, H, D)."""
     keys, values = layer.read(part.blocks)  # (B, H_kv, L, D)
-    return _attend_rows(query[part.begin : part.end], keys, values, part.mask, scaling)
-
-
-def _attend_rows(
-    query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scaling: float
-) -> Tensor:
-    """Attend with one token for each sequence, (B, H, D) to (B, H_kv, L, D) -> (B, H, D)."""
-    count, heads_kv, _, size = keys.shape
-    # The heads that share keys become the queries of one head, so nothing is repeated.
-    own = query.reshape(count, heads_kv, -1, size)
-    attended = functional.scaled_dot_product_attention(
-        own, keys, values, attn_mask=mask, scale=scaling
-    )
-    return attended.flatten(1, 2)
+    return attend_rows(query[part.begin : part.end], keys, values, part.mask, scaling)
 
 
 def _chunk(query: Tensor, layer: LayerCache, chunk: PromptChunk, scaling: float) -> Tensor:
