@@ -31,7 +31,7 @@ class Listener:
         self.address = str(ipaddress.IPv4Address("127.0.0.0") + 256 + secrets.randbelow(2**23))
         self._routes = routes
         self._runner: web.AppRunner | None = None
-        self._door: socket.socket
+        self._door: socket.socket | None = None
 
     async def start(self) -> None:
         application = web.Application()
@@ -43,11 +43,30 @@ class Listener:
         await web.SockSite(self._runner, self._door).start()
 
     async def stop(self) -> None:
-        """Close the door, let in who is on the threshold, and send everybody away."""
+        """
+        Close the door, let in who is on the threshold, and send everybody away.
+
+        Whoever is cancelled meanwhile is so afterwards: a pod may end twice, by its deletion and
+        with the world, and a door that is left open outlives both.
+        """
         if self._runner is None:
             return
-        runner, self._runner = self._runner, None
-        asyncio.get_running_loop().remove_reader(self._door.fileno())
-        for _ in range(ACCEPTED_TURNS):
-            await asyncio.sleep(0)
-        await runner.cleanup()
+        closing = asyncio.ensure_future(self._close(self._runner))
+        self._runner = None
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await closing
+            raise
+
+    async def _close(self, runner: web.AppRunner) -> None:
+        door = self._door
+        try:
+            if door is not None:
+                asyncio.get_running_loop().remove_reader(door.fileno())
+                for _ in range(ACCEPTED_TURNS):
+                    await asyncio.sleep(0)
+            await runner.cleanup()
+        finally:
+            if door is not None:
+                door.close()  # the site does not know it where its start was cut off
