@@ -54,7 +54,8 @@ def adjust(logits: Tensor, draws: Sequence[Draw]) -> tuple[Tensor, dict[int, str
 
 
 def _asks(draw: Draw) -> bool:
-    return draw.sampling.changes_logits or draw.history.constraint is not None
+    constraint = draw.history.constraint
+    return draw.sampling.changes_logits or (constraint is not None and not constraint.is_free)
 
 
 def _repetition(logits: Tensor, draws: Sequence[Draw]) -> None:
@@ -102,9 +103,10 @@ def _amounts(draw: Draw) -> Iterator[tuple[int, float]]:
 def _constraints(logits: Tensor, draws: Sequence[Draw]) -> dict[int, str]:
     broken = {}
     for row, draw in enumerate(draws):
-        if draw.history.constraint is not None:
+        constraint = draw.history.constraint
+        if constraint is not None and not constraint.is_free:
             try:
-                mask = draw.history.constraint.allowed_tokens()
+                mask = constraint.allowed_tokens()
             except ConstraintBroken as error:
                 broken[row] = str(error)
             else:

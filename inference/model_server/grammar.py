@@ -71,7 +71,6 @@ class Grammars:
             eos_token=sorted(eos_token_ids) or None,
             slices=LLTokenizer.json_slices(),
         )
-        self._vocabulary_size = vocabulary_size
         self._limits = LLParserLimits(verbose_errors=False, max_grammar_size=MAX_GRAMMAR_SYMBOLS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="grammar")
 
@@ -133,8 +132,7 @@ class Grammars:
             raise BadSchema("tools", "their schemas are too large together; offer fewer")
         mark_id = rules.form.mark_id
         if mark_id is not None and rules.waits_for_mark:
-            anything = b"\xff" * -(-self._vocabulary_size // 8)
-            return lambda: CallsAfterMark(AnswerGrammar(first.deep_copy()), mark_id, anything)
+            return lambda: CallsAfterMark(AnswerGrammar(first.deep_copy()), mark_id)
         return lambda: AnswerGrammar(first.deep_copy())
 
     async def _in_time(
@@ -170,6 +168,11 @@ class AnswerGrammar:
         """Whether nothing can follow."""
         return self._matcher.is_stopped() and not self._matcher.is_error()
 
+    @property
+    def is_free(self) -> bool:
+        """Whether every token may come next: here only the mask tells."""
+        return False
+
     def allowed_tokens(self) -> bytes:
         """
         Return one bit per token id, the lowest first.
@@ -191,11 +194,10 @@ class AnswerGrammar:
 class CallsAfterMark:
     """Leave an answer free until a token opens calls, then hold it (request.Constraint)."""
 
-    def __init__(self, calls: Constraint, mark_id: int, anything: bytes) -> None:
-        """Wait for the mark; `anything` is the mask that allows every token."""
+    def __init__(self, calls: Constraint, mark_id: int) -> None:
+        """Wait for the mark."""
         self._calls = calls
         self._mark_id = mark_id
-        self._anything = anything
         self._is_open = False
 
     @property
@@ -203,14 +205,19 @@ class CallsAfterMark:
         """Whether nothing can follow."""
         return self._is_open and self._calls.is_complete
 
+    @property
+    def is_free(self) -> bool:
+        """Whether every token may come next."""
+        return not self._is_open
+
     def allowed_tokens(self) -> bytes:
         """
-        Return one bit per token id, the lowest first.
+        Return one bit per token id, the lowest first, once it is not free any more.
 
         Raises:
             ConstraintBroken: If the grammar became too complex on the way.
         """
-        return self._calls.allowed_tokens() if self._is_open else self._anything
+        return self._calls.allowed_tokens()
 
     def advance(self, token_id: int) -> None:
         """Take in the token that was drawn."""

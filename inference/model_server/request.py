@@ -142,6 +142,10 @@ class Constraint(Protocol):
     def is_complete(self) -> bool:
         """Whether nothing can follow: the answer ends here."""
 
+    @property
+    def is_free(self) -> bool:
+        """Whether every token may come next: there is no mask to look at."""
+
     def allowed_tokens(self) -> bytes:
         """
         Return one bit per token id, the lowest first.

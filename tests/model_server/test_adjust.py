@@ -40,6 +40,7 @@ class Allowing:
     tokens: set[int]
     seen: list[int] = field(default_factory=list)
     is_complete: bool = False
+    is_free: bool = False
 
     def allowed_tokens(self) -> bytes:
         if not self.tokens:
@@ -56,6 +57,17 @@ def test_rows_that_ask_for_nothing_are_not_even_copied() -> None:
     adjusted, broken = adjust(logits, [draw()] * 3)
     assert adjusted is logits
     assert broken == {}
+
+
+def test_a_grammar_that_forbids_nothing_yet_is_not_asked() -> None:
+    logits = random_logits(2)
+    waiting = draw(constraint=Allowing(set(), is_free=True))
+    adjusted, broken = adjust(logits, [waiting, draw()])
+    assert adjusted is logits
+    assert broken == {}
+    held = draw(constraint=Allowing({5}))
+    tokens = sample(logits, [waiting, held])
+    assert tokens == [Drawn(token_id=int(logits[0].argmax())), Drawn(token_id=5)]
 
 
 def test_the_logits_themselves_stay_as_they_are() -> None:

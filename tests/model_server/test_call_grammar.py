@@ -54,6 +54,8 @@ def rules(form: ToolForm = MISTRAL, **fields: Any) -> CallRules:  # noqa: ANN401
 
 
 def is_allowed(constraint: Constraint, token: int) -> bool:
+    if constraint.is_free:
+        return True
     mask = constraint.allowed_tokens()
     return bool(mask[token // 8] >> token % 8 & 1)
 
