@@ -11,6 +11,7 @@ once), `ctranslate2` (float32, all at once; converts the folder at its first sta
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +23,9 @@ Continue = Callable[[list[list[int]], int], list[list[int]]]
 
 def open_ours(folder: Path, streams: int, threads: int) -> Continue:
     """Put the server's engine behind a call that waits."""
+    from model_server.processors import spin_shortly  # noqa: PLC0415 - no peer's
+
+    spin_shortly(os.environ)  # noqa: TID251 - as the server starts
     from model_server import lean_import  # noqa: F401, PLC0415 - as the server starts
     from model_server.assembly import assemble  # noqa: PLC0415 - seconds
     from model_server.lifecycle import Lifecycle, ModelIdentity  # noqa: PLC0415

@@ -22,6 +22,7 @@ from model_server.command_line import parse
 from model_server.lifecycle import Lifecycle
 from model_server.metrics import Metrics
 from model_server.probe_server import ProbeServer
+from model_server.processors import spin_shortly
 from model_server.server import EXIT_BAD_START, EXIT_OK, ModelServer
 from model_server.service import AnswerLimits, Service
 from model_server.settings import BadStart, Settings
@@ -38,8 +39,9 @@ def main() -> int:
     """Run until a signal or a failure; return the exit code."""
     # Process 1 of a container has no default handler: this one ends it until the server's own.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_OK))
+    spin_shortly(os.environ)  # noqa: TID251 - this is __main__, and torch is not loaded yet
     try:
-        settings = parse(sys.argv[1:], os.environ)  # noqa: TID251 - this is __main__
+        settings = parse(sys.argv[1:], os.environ)  # noqa: TID251 - the same
         logs.configure()
         return uvloop.run(serve(settings, listen(settings.host, settings.port)))
     except BadStart as error:

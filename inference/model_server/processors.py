@@ -1,18 +1,26 @@
 """
-Count the processors that this process may use.
+Count the processors that this process may use, and say how its threads wait for each other.
 
 A container that is limited to two processors still sees every processor of its node, and one
 thread for each of those makes torch many times slower, not faster. So the limit of the control
 group counts, beside the processors that the scheduler may place us on.
+
+Two threads of one product may still find themselves on one processor, beside a neighbour or where
+the kernel does not move them apart. Then one that waits by turning round (OpenMP's way, for
+milliseconds) takes the time of the one that it waits for.
 
 Must not import torch.
 """
 
 import math
 import os
+from collections.abc import MutableMapping
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+# Turns before a waiting thread sleeps: some ten microseconds, longer than most pauses of a step.
+# Source: https://gcc.gnu.org/onlinedocs/libgomp/GOMP_005fSPINCOUNT.html; docs/log.md, 2026-11-21.
+SPIN_VARIABLE, SPIN_TURNS = "GOMP_SPINCOUNT", "10000"
 
 
 def usable_processors(cgroup: Path = CGROUP) -> int:
@@ -20,6 +28,11 @@ def usable_processors(cgroup: Path = CGROUP) -> int:
     allowed = len(os.sched_getaffinity(0))
     quota = _quota(cgroup)
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def spin_shortly(environment: MutableMapping[str, str]) -> None:
+    """Tell OpenMP not to wait at a processor's cost, before torch loads it; a user's word stays."""
+    environment.setdefault(SPIN_VARIABLE, SPIN_TURNS)
 
 
 def _quota(cgroup: Path) -> float | None:

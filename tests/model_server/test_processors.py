@@ -2,7 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
-from model_server.processors import usable_processors
+from model_server.processors import SPIN_TURNS, SPIN_VARIABLE, spin_shortly, usable_processors
 
 
 @pytest.fixture(autouse=True)
@@ -29,3 +29,12 @@ def test_so_does_that_of_version_one(tmp_path: Path, quota: str, processors: int
 
 def test_without_a_control_group_affinity_decides(tmp_path: Path) -> None:
     assert usable_processors(tmp_path) == 8
+
+
+@pytest.mark.parametrize(("told", "turns"), [({}, SPIN_TURNS), ({SPIN_VARIABLE: "7"}, "7")])
+def test_threads_wait_without_a_processor_unless_told_otherwise(
+    told: dict[str, str], turns: str
+) -> None:
+    environment = {"PATH": "/bin", **told}
+    spin_shortly(environment)
+    assert environment == {"PATH": "/bin", SPIN_VARIABLE: turns}
