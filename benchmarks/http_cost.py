@@ -19,16 +19,16 @@ from pathlib import Path
 
 import uvicorn
 import uvloop
-from model_server.app import build_app
-from model_server.chat_prompt import Tool, Turn
-from model_server.engine_state import EngineStatistics
-from model_server.lifecycle import Lifecycle, ModelIdentity, Phase
-from model_server.metrics import Metrics
-from model_server.model_names import ModelNames
-from model_server.request import FinishReason, Request, TokenOutput
-from model_server.service import ServedModel, Service, Tokenizer
-from model_server.token_stream import TokenStream
-from model_server.uvicorn_config import Wire, configuration
+from model_server.api.lifecycle import Lifecycle, ModelIdentity, Phase
+from model_server.api.metrics import Metrics
+from model_server.api.model_names import ModelNames
+from model_server.api.service import ServedModel, Service, Tokenizer
+from model_server.engine.engine_state import EngineStatistics
+from model_server.engine.request import FinishReason, Request, TokenOutput
+from model_server.engine.token_stream import TokenStream
+from model_server.text.chat_prompt import Tool, Turn
+from model_server.web.app import build_app
+from model_server.web.uvicorn_config import Wire, configuration
 
 PROMPT = "The quick brown fox jumps over the lazy dog. "
 FIRST_ID, IDS = 32, 96
@@ -197,7 +197,7 @@ def main() -> None:
     arguments = parser.parse_args()
     tokenizer: Tokenizer = Letters()
     if arguments.model:
-        from model_server.tokenizer import TextTokenizer  # noqa: PLC0415 - transformers: seconds
+        from model_server.text.tokenizer import TextTokenizer  # noqa: PLC0415 - transformers: seconds
 
         tokenizer = TextTokenizer(arguments.model, chat_template=None)
     print(json.dumps(uvloop.run(measure(arguments, tokenizer))))

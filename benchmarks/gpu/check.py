@@ -8,13 +8,13 @@ transformers' own forward, teacher-forced: chunks of a prompt, then token by tok
 from typing import Any
 
 import torch
-from model_server.batch import BatchItem
-from model_server.forward import choose_path
-from model_server.history import History
-from model_server.kv import blocks_for
-from model_server.model import LoadedModel
-from model_server.request import SamplingParameters
-from model_server.runner import CacheSize, NativeRunner
+from model_server.compute.forward import choose_path
+from model_server.compute.model import LoadedModel
+from model_server.compute.runner import CacheSize, NativeRunner
+from model_server.engine.batch import BatchItem
+from model_server.engine.history import History
+from model_server.engine.kv import blocks_for
+from model_server.engine.request import SamplingParameters
 from model_server.settings import FastPaths
 
 from benchmarks.gpu.steps import random_prompt
@@ -31,8 +31,8 @@ def self_check(model: LoadedModel, rung: FastPaths) -> dict[str, Any]:
     report: dict[str, Any] = {"rung asked": rung.value, "kernels": "no GPU"}
     passed = True
     if model.device.type == "cuda":
-        from model_server.kernel_operations import shape_of  # noqa: PLC0415 - imports Triton
-        from model_server.kernels.cases import compare  # noqa: PLC0415 - the same
+        from model_server.compute.kernel_operations import shape_of  # noqa: PLC0415 - imports Triton
+        from model_server.compute.kernels.cases import compare  # noqa: PLC0415 - the same
 
         seen = list(compare(shape_of(model), model.dtype, model.device))
         report["kernels"] = {case.name: case.error for case in seen}

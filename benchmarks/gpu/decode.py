@@ -4,9 +4,9 @@ import time
 from typing import Any
 
 import torch
-from model_server.cache_size import open_native_runner, step_tokens
-from model_server.model import LoadedModel
-from model_server.runner import NativeRunner
+from model_server.compute.cache_size import open_native_runner, step_tokens
+from model_server.compute.model import LoadedModel
+from model_server.compute.runner import NativeRunner
 from model_server.settings import FastPaths
 
 from benchmarks.gpu.check import self_check

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from model_presets.tiny import make_tiny
-from model_server.model import LoadedModel
+from model_server.compute.model import LoadedModel
 from transformers import MistralConfig, MistralForCausalLM
 
 # Source: config.json of mistralai/Mistral-7B-Instruct-v0.1, 2023-12.

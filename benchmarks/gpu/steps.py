@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from model_server.request import FinishReason, Request, SamplingParameters
-from model_server.runner import NativeRunner
-from model_server.scheduler import Scheduler, SchedulerLimits
+from model_server.compute.runner import NativeRunner
+from model_server.engine.request import FinishReason, Request, SamplingParameters
+from model_server.engine.scheduler import Scheduler, SchedulerLimits
 
 FIRST_TOKEN = 3  # ids below are control tokens
 

@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import Any
 
 import httpx
-from model_server.batch import Batch
+from model_server.engine.batch import Batch
 
 from benchmarks.serving.client import BadAnswer, ask
 from benchmarks.serving.engines import Endpoint

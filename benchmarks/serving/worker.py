@@ -23,13 +23,13 @@ Continue = Callable[[list[list[int]], int], list[list[int]]]
 
 def open_ours(folder: Path, streams: int, threads: int) -> Continue:
     """Put the server's engine behind a call that waits."""
-    from model_server.processors import spin_shortly  # noqa: PLC0415 - no peer's
+    from model_server.compute.processors import spin_shortly  # noqa: PLC0415 - no peer's
 
     spin_shortly(os.environ)  # noqa: TID251 - as the server starts
     from model_server import lean_import  # noqa: F401, PLC0415 - as the server starts
+    from model_server.api.lifecycle import Lifecycle, ModelIdentity  # noqa: PLC0415
     from model_server.assembly import assemble  # noqa: PLC0415 - seconds
-    from model_server.lifecycle import Lifecycle, ModelIdentity  # noqa: PLC0415
-    from model_server.request import Request, SamplingParameters  # noqa: PLC0415
+    from model_server.engine.request import Request, SamplingParameters  # noqa: PLC0415
     from model_server.settings import Settings  # noqa: PLC0415
 
     settings = Settings(model=folder, max_sequences=streams)

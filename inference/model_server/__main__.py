@@ -16,19 +16,19 @@ from pathlib import Path
 import uvloop
 
 from model_server import logs
-from model_server.api_keys import ApiKeys
-from model_server.app import build_app, build_probe_app
+from model_server.api.lifecycle import Lifecycle
+from model_server.api.metrics import Metrics
+from model_server.api.service import AnswerLimits, Service
 from model_server.command_line import parse
-from model_server.lifecycle import Lifecycle
-from model_server.metrics import Metrics
-from model_server.probe_server import ProbeServer
-from model_server.processors import spin_shortly
-from model_server.server import EXIT_BAD_START, EXIT_OK, ModelServer
-from model_server.service import AnswerLimits, Service
+from model_server.compute.processors import spin_shortly
 from model_server.settings import BadStart, Settings
 from model_server.startup import find_preset, identity_of, load, names_of
-from model_server.tls import Certificate
-from model_server.uvicorn_config import Wire
+from model_server.web.api_keys import ApiKeys
+from model_server.web.app import build_app, build_probe_app
+from model_server.web.probe_server import ProbeServer
+from model_server.web.server import EXIT_BAD_START, EXIT_OK, ModelServer
+from model_server.web.tls import Certificate
+from model_server.web.uvicorn_config import Wire
 
 # Source: https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/
 TERMINATION_LOG = Path("/dev/termination-log")

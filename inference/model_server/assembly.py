@@ -12,19 +12,19 @@ from dataclasses import replace
 
 from model_presets.preset import Preset
 
-from model_server.adapter_files import AdapterCheckpoint
-from model_server.cache_size import open_native_runner, step_tokens
-from model_server.checkpoint import BadCheckpoint
-from model_server.engine import Engine
-from model_server.engine_state import EngineLimits
-from model_server.grammar import Grammars
-from model_server.lifecycle import Lifecycle
-from model_server.lora import Adapters, merge
-from model_server.model import LoadedModel, choose_device, load_model
-from model_server.reference_runner import ReferenceRunner
-from model_server.service import ServedModel
+from model_server.api.lifecycle import Lifecycle
+from model_server.api.service import ServedModel
+from model_server.compute.adapter_files import AdapterCheckpoint
+from model_server.compute.cache_size import open_native_runner, step_tokens
+from model_server.compute.checkpoint import BadCheckpoint
+from model_server.compute.lora import Adapters, merge
+from model_server.compute.model import LoadedModel, choose_device, load_model
+from model_server.compute.reference_runner import ReferenceRunner
+from model_server.engine.engine import Engine
+from model_server.engine.engine_state import EngineLimits
 from model_server.settings import Settings
-from model_server.tokenizer import BadTokenizer, TextTokenizer
+from model_server.text.grammar import Grammars
+from model_server.text.tokenizer import BadTokenizer, TextTokenizer
 
 
 def assemble(

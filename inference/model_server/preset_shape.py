@@ -10,7 +10,7 @@ Must not import torch: it compares numbers of config.json.
 
 from model_presets.preset import Preset
 
-from model_server.checkpoint import BadCheckpoint, Checkpoint
+from model_server.compute.checkpoint import BadCheckpoint, Checkpoint
 
 # Name in config.json, and of the preset's attribute. Those that a config leaves out are not
 # compared: transformers then has a default of its own.

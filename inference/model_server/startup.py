@@ -15,15 +15,15 @@ from model_presets.catalog import UnknownPreset, load_catalog
 from model_presets.lock import LOCK_NAME, WrongWeights, read_lock, verify
 from model_presets.preset import InvalidPreset, Preset
 
-from model_server.adapter_config import BadAdapter
-from model_server.adapter_files import AdapterCheckpoint, ServedBase, read_adapters
-from model_server.checkpoint import BadCheckpoint, read_checkpoint
+from model_server.api.lifecycle import AdapterIdentity, Lifecycle, ModelIdentity, Phase
+from model_server.api.model_names import ModelNames
+from model_server.api.service import ServedModel
+from model_server.compute.adapter_config import BadAdapter
+from model_server.compute.adapter_files import AdapterCheckpoint, ServedBase, read_adapters
+from model_server.compute.checkpoint import BadCheckpoint, read_checkpoint
+from model_server.engine.request import InvalidRequest
 from model_server.lean_import import lean_transformers
-from model_server.lifecycle import AdapterIdentity, Lifecycle, ModelIdentity, Phase
-from model_server.model_names import ModelNames
 from model_server.preset_shape import refuse_another_shape
-from model_server.request import InvalidRequest
-from model_server.service import ServedModel
 from model_server.settings import BadStart, Settings
 
 

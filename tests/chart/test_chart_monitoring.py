@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from model_server.lifecycle import ModelIdentity, Phase, Readiness
-from model_server.metrics import EngineLoad
-from model_server.metrics import Metrics as ServerMetrics
+from model_server.api.lifecycle import ModelIdentity, Phase, Readiness
+from model_server.api.metrics import EngineLoad
+from model_server.api.metrics import Metrics as ServerMetrics
 from prometheus_client import CollectorRegistry
 from workspace_operator.metrics import Metrics
 from workspace_operator.snapshot import CLAIM_STEPS

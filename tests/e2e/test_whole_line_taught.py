@@ -15,7 +15,7 @@ import pytest
 import torch
 from model_presets.catalog import load_catalog
 from model_presets.registry import pull_folder
-from model_server.tokenizer import TextTokenizer
+from model_server.text.tokenizer import TextTokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.demo.asking import chat, forwarded

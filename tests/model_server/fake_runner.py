@@ -10,8 +10,8 @@ early or takes a cached prefix for another is found out at once.
 import threading
 from typing import TYPE_CHECKING
 
-from model_server.batch import Batch, BatchItem, Drawn, Failed
-from model_server.request import TokenLogprobs
+from model_server.engine.batch import Batch, BatchItem, Drawn, Failed
+from model_server.engine.request import TokenLogprobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,19 +13,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import httpx
-from model_server.api_keys import ApiKeys
-from model_server.app import build_app, build_probe_app
-from model_server.chat_prompt import Tool, Turn, check_turns
-from model_server.engine import Engine
-from model_server.engine_state import EngineLimits
-from model_server.lifecycle import Lifecycle, ModelIdentity, Phase
-from model_server.metrics import Metrics
-from model_server.model_names import ModelNames
-from model_server.probe_server import ProbeServer
-from model_server.server import Load, ModelServer
-from model_server.service import AnswerLimits, ServedModel, Service
-from model_server.tool_form import ToolForm, UnknownForm
-from model_server.uvicorn_config import Wire
+from model_server.api.lifecycle import Lifecycle, ModelIdentity, Phase
+from model_server.api.metrics import Metrics
+from model_server.api.model_names import ModelNames
+from model_server.api.service import AnswerLimits, ServedModel, Service
+from model_server.engine.engine import Engine
+from model_server.engine.engine_state import EngineLimits
+from model_server.text.chat_prompt import Tool, Turn, check_turns
+from model_server.text.tool_form import ToolForm, UnknownForm
+from model_server.web.api_keys import ApiKeys
+from model_server.web.app import build_app, build_probe_app
+from model_server.web.probe_server import ProbeServer
+from model_server.web.server import Load, ModelServer
+from model_server.web.uvicorn_config import Wire
 
 from tests.model_server.fake_runner import FakeRunner
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from model_server.kernels import attend_chunk, attend_tokens, cases, gate, norm, rotate
+from model_server.compute.kernels import attend_chunk, attend_tokens, cases, gate, norm, rotate
 
 # Mistral 7B and Mixtral 8x7B have the same heads and widths; the window is short to try its border.
 SHAPES = {

@@ -6,9 +6,9 @@ A position that is lost, or a block that two sequences hold, fails inside `FakeR
 
 from dataclasses import dataclass, field
 
-from model_server.batch import Batch
-from model_server.request import FinishReason, Request, SamplingParameters
-from model_server.scheduler import Scheduler, SchedulerLimits
+from model_server.engine.batch import Batch
+from model_server.engine.request import FinishReason, Request, SamplingParameters
+from model_server.engine.scheduler import Scheduler, SchedulerLimits
 
 from tests.model_server.fake_runner import FakeRunner
 

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from model_server.adapter_config import AdapterConfig, BadAdapter, parse_config
+from model_server.compute.adapter_config import AdapterConfig, BadAdapter, parse_config
 
 GOOD: dict[str, object] = {
     "peft_type": "LORA",

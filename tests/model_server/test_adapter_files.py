@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from model_server.adapter_choice import AdapterChoice
-from model_server.adapter_config import BadAdapter
-from model_server.adapter_files import AdapterCheckpoint, ServedBase, read_adapters
-from model_server.checkpoint import Checkpoint, read_checkpoint
+from model_server.compute.adapter_config import BadAdapter
+from model_server.compute.adapter_files import AdapterCheckpoint, ServedBase, read_adapters
+from model_server.compute.checkpoint import Checkpoint, read_checkpoint
 
 from tests.model_server.adapter_headers import write_tensors
 

@@ -6,11 +6,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from model_server.adjust import Draw, adjust
-from model_server.batch import Drawn, Failed
-from model_server.history import History
-from model_server.request import Constraint, ConstraintBroken, InvalidRequest, SamplingParameters
-from model_server.sampling import sample
+from model_server.compute.adjust import Draw, adjust
+from model_server.compute.sampling import sample
+from model_server.engine.batch import Drawn, Failed
+from model_server.engine.history import History
+from model_server.engine.request import (
+    Constraint,
+    ConstraintBroken,
+    InvalidRequest,
+    SamplingParameters,
+)
 from transformers import RepetitionPenaltyLogitsProcessor
 
 VOCABULARY = 40

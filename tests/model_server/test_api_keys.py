@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from model_server.api_keys import ApiKeys
 from model_server.settings import BadStart
+from model_server.web.api_keys import ApiKeys
 
 
 class Clock:

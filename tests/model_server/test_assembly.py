@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from model_server import assembly
 from model_server.adapter_choice import AdapterChoice
-from model_server.cache_size import open_native_runner
-from model_server.lifecycle import Lifecycle, Readiness
-from model_server.model import LoadedModel, load_model
-from model_server.runner import NativeRunner
+from model_server.api.lifecycle import Lifecycle, Readiness
+from model_server.compute.cache_size import open_native_runner
+from model_server.compute.model import LoadedModel, load_model
+from model_server.compute.runner import NativeRunner
 from model_server.settings import Settings
 from model_server.startup import find_preset, identity_of, load, names_of
 from torch import Tensor

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from model_server.adjust import Draw
-from model_server.batch import Drawn, Failed
-from model_server.model import LoadedModel
-from model_server.runner import CacheSize, NativeRunner
+from model_server.compute.adjust import Draw
+from model_server.compute.model import LoadedModel
+from model_server.compute.runner import CacheSize, NativeRunner
+from model_server.engine.batch import Drawn, Failed
 from transformers import MistralConfig, MistralForCausalLM
 
 from tests.model_server.tiny_models import SHAPE, Driver, loaded, prompts, request
@@ -41,7 +41,7 @@ def forced(
         rows.extend(logits.float())  # none while the prompt is not whole
         return [Drawn(token_id=PROMPT[draw.position]) for draw in draws]
 
-    monkeypatch.setattr("model_server.runner.sample", follow)
+    monkeypatch.setattr("model_server.compute.runner.sample", follow)
     runner = NativeRunner(model, CacheSize(block_size=16, block_count=20), max_model_len=128)
     Driver(runner, max_batch_tokens=budget).run([request("a", PROMPT[:cut], len(PROMPT) - cut)])
     return torch.stack(rows)

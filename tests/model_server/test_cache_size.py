@@ -1,6 +1,5 @@
 import pytest
-from model_server.batch import Drawn
-from model_server.cache_size import (
+from model_server.compute.cache_size import (
     BLOCK_SIZE,
     CPU_CACHE_BYTES,
     CPU_STEP_TOKENS,
@@ -9,8 +8,9 @@ from model_server.cache_size import (
     open_native_runner,
     step_tokens,
 )
-from model_server.request import InvalidRequest
-from model_server.runner import CacheSize, NativeRunner
+from model_server.compute.runner import CacheSize, NativeRunner
+from model_server.engine.batch import Drawn
+from model_server.engine.request import InvalidRequest
 
 from tests.model_server.tiny_models import mistral
 
@@ -30,7 +30,7 @@ def test_a_window_makes_it_smaller() -> None:
 def test_it_is_bounded_but_never_smaller_than_one_sequence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("model_server.cache_size.CPU_CACHE_BYTES", 1)
+    monkeypatch.setattr("model_server.compute.cache_size.CPU_CACHE_BYTES", 1)
     runner = open_native_runner(mistral(), max_model_len=1024, max_sequences=4, max_batch_tokens=64)
     assert runner.block_count == 1024 // BLOCK_SIZE
     assert runner.block_count * BLOCK_SIZE * mistral().kv_bytes_per_token < CPU_CACHE_BYTES

@@ -6,12 +6,12 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from model_server.call_grammar import CallableFunction, CallRules, Schema
-from model_server.call_reader import CallReader
-from model_server.grammar import BadSchema, Grammars
-from model_server.request import Constraint
-from model_server.tokenizer import TextTokenizer
-from model_server.tool_form import Style, ToolForm
+from model_server.engine.request import Constraint
+from model_server.text.call_grammar import CallableFunction, CallRules, Schema
+from model_server.text.call_reader import CallReader
+from model_server.text.grammar import BadSchema, Grammars
+from model_server.text.tokenizer import TextTokenizer
+from model_server.text.tool_form import Style, ToolForm
 
 from tests.model_server.mistral_tokenizers import write_tokenizer
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model_server.answer_text import AnswerText, CallReading, Reading
-from model_server.call_reader import CallPiece, CallReader
-from model_server.tool_form import Style, ToolForm
+from model_server.text.answer_text import AnswerText, CallReading, Reading
+from model_server.text.call_reader import CallPiece, CallReader
+from model_server.text.tool_form import Style, ToolForm
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text('ab"\\{}[]é\n', max_size=6),

@@ -5,7 +5,14 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model_server.chat_prompt import MARKS, Control, InvalidConversation, Turn, said, segments_of
+from model_server.text.chat_prompt import (
+    MARKS,
+    Control,
+    InvalidConversation,
+    Turn,
+    said,
+    segments_of,
+)
 
 CONTROLS = ("<s>", "</s>", "[INST]", "[/INST]")
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from model_server.checkpoint import BadCheckpoint, read_checkpoint
+from model_server.compute.checkpoint import BadCheckpoint, read_checkpoint
 
 
 def write_weights(path: Path, **tensors: int) -> None:

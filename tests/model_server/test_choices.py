@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
-from model_server.choices import merged
-from model_server.errors import ApiError, internal
-from model_server.generation import Piece
+from model_server.api.choices import merged
+from model_server.api.errors import ApiError, internal
+from model_server.api.generation import Piece
 
 
 class Source:

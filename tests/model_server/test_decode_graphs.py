@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model_server.batch import BatchItem
-from model_server.decode_graphs import sizes, table_rows
-from model_server.forward import Path
-from model_server.fused import TORCH, FusedDecoder, by_table
-from model_server.history import History
-from model_server.kernels import twins
-from model_server.model import LoadedModel
-from model_server.request import SamplingParameters
-from model_server.runner import CacheSize, NativeRunner
+from model_server.compute.decode_graphs import sizes, table_rows
+from model_server.compute.forward import Path
+from model_server.compute.fused import TORCH, FusedDecoder, by_table
+from model_server.compute.kernels import twins
+from model_server.compute.model import LoadedModel
+from model_server.compute.runner import CacheSize, NativeRunner
+from model_server.engine.batch import BatchItem
+from model_server.engine.history import History
+from model_server.engine.request import SamplingParameters
 from torch import Tensor
 
 from tests.model_server.tiny_models import Driver, generate, mistral, prompts, request

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
-from model_server.detokenize import MAX_PENDING_TOKENS, Detokenizer, StopStrings
+from model_server.text.detokenize import MAX_PENDING_TOKENS, Detokenizer, StopStrings
 
 # A byte-fallback vocabulary as Mistral's: ids below 256 are bytes, the others are words, most
 # with a space before them; a decoder drops the space that opens the text.

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from model_server.batch import OutOfMemory, RunnerLost
-from model_server.device_faults import device_faults
+from model_server.compute.device_faults import device_faults
+from model_server.engine.batch import OutOfMemory, RunnerLost
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from model_server.batch import Batch, OutOfMemory, RunnerLost
-from model_server.engine import Engine
-from model_server.engine_state import EngineLimits
-from model_server.request import (
+from model_server.engine.batch import Batch, OutOfMemory, RunnerLost
+from model_server.engine.engine import Engine
+from model_server.engine.engine_state import EngineLimits
+from model_server.engine.request import (
     EngineStopped,
     FinishReason,
     InvalidRequest,
@@ -16,7 +16,7 @@ from model_server.request import (
     SamplingParameters,
     TokenOutput,
 )
-from model_server.token_stream import TokenStream
+from model_server.engine.token_stream import TokenStream
 
 from tests.model_server.fake_runner import FakeRunner, Gate
 

@@ -1,10 +1,10 @@
 """The engine knows its adapters by name, keeps their caches apart and says which are at work."""
 
 import pytest
-from model_server.engine import Engine
-from model_server.engine_state import AdapterUse, EngineLimits
-from model_server.request import InvalidRequest, Request, SamplingParameters
-from model_server.scheduler import Scheduler
+from model_server.engine.engine import Engine
+from model_server.engine.engine_state import AdapterUse, EngineLimits
+from model_server.engine.request import InvalidRequest, Request, SamplingParameters
+from model_server.engine.scheduler import Scheduler
 
 from tests.model_server.fake_runner import FakeRunner
 from tests.model_server.scheduler_world import limits

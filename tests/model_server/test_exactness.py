@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-from model_server import attention
-from model_server.batch import OutOfMemory
-from model_server.model import LoadedModel
-from model_server.reference_runner import ReferenceRunner
-from model_server.request import FinishReason, InvalidRequest, Request
+from model_server.compute import attention
+from model_server.compute.model import LoadedModel
+from model_server.compute.reference_runner import ReferenceRunner
+from model_server.engine.batch import OutOfMemory
+from model_server.engine.request import FinishReason, InvalidRequest, Request
 
 from tests.model_server.tiny_models import (
     Driver,

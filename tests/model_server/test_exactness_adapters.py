@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 from model_server.adapter_choice import AdapterChoice
-from model_server.adapter_files import AdapterCheckpoint
-from model_server.checkpoint import Checkpoint
-from model_server.lora import merge
-from model_server.model import SMALL_MODEL_BYTES, LoadedModel
-from model_server.packed_linear import can_pack
-from model_server.reference_runner import ReferenceRunner
-from model_server.request import Request
+from model_server.compute.adapter_files import AdapterCheckpoint
+from model_server.compute.checkpoint import Checkpoint
+from model_server.compute.lora import merge
+from model_server.compute.model import SMALL_MODEL_BYTES, LoadedModel
+from model_server.compute.packed_linear import can_pack
+from model_server.compute.reference_runner import ReferenceRunner
+from model_server.engine.request import Request
 
 from tests.model_server.tiny_adapters import (
     ignore,

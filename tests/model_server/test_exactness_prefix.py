@@ -4,7 +4,7 @@ around blocks and window, for whoever shares, resumes or goes on.
 """
 
 import pytest
-from model_server.model import LoadedModel
+from model_server.compute.model import LoadedModel
 
 from tests.model_server.tiny_models import Driver, generate, mistral, native, prompts, request
 

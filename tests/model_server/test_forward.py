@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from model_server import forward, fused, kernel_operations
-from model_server.forward import ModuleForward, choose_path
-from model_server.fused import FusedDecoder
-from model_server.kernel_operations import first_fault, processors_of, shape_of, split_count
-from model_server.kernels.cases import Comparison
-from model_server.model import SMALL_MODEL_BYTES, LoadedModel
-from model_server.packed_linear import PackedLinear
+from model_server.compute import forward, fused, kernel_operations
+from model_server.compute.forward import ModuleForward, choose_path
+from model_server.compute.fused import FusedDecoder
+from model_server.compute.kernel_operations import first_fault, processors_of, shape_of, split_count
+from model_server.compute.kernels.cases import Comparison
+from model_server.compute.model import SMALL_MODEL_BYTES, LoadedModel
+from model_server.compute.packed_linear import PackedLinear
 from model_server.settings import FastPaths
 
 from tests.model_server.tiny_models import mistral, mixtral
@@ -145,7 +145,7 @@ def test_a_cpu_pays_for_no_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str) -> None:
         raise AssertionError(name)
 
-    monkeypatch.setattr("model_server.forward.importlib.import_module", refuse)
+    monkeypatch.setattr("model_server.compute.forward.importlib.import_module", refuse)
     assert choose_path(mistral(), FastPaths.GRAPHS).masked
     with pytest.raises(AssertionError, match="kernel_operations"):
         choose_path(on_a_gpu(), FastPaths.GRAPHS)

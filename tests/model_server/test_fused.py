@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from model_server.fused import TORCH, FusedDecoder, can_be_fused, joined
+from model_server.compute.fused import TORCH, FusedDecoder, can_be_fused, joined
 from model_server.settings import FastPaths
 from torch import nn
 

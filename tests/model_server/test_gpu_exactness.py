@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from model_server.cache_size import BLOCK_SIZE, open_native_runner, step_tokens
+from model_server.compute.cache_size import BLOCK_SIZE, open_native_runner, step_tokens
 
 from tests.model_server.tiny_models import Driver, generate, mistral, native, prompts, request
 

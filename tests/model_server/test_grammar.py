@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_server.call_grammar import Schema
-from model_server.grammar import (
+from model_server.engine.request import Constraint, ConstraintBroken
+from model_server.text.call_grammar import Schema
+from model_server.text.grammar import (
     ANY_OBJECT,
     MAX_PROPERTIES,
     BadSchema,
     Grammars,
     locate,
 )
-from model_server.request import Constraint, ConstraintBroken
-from model_server.tokenizer import TextTokenizer
+from model_server.text.tokenizer import TextTokenizer
 
 from tests.model_server.mistral_tokenizers import write_tokenizer
 
@@ -209,6 +209,6 @@ def test_the_widest_object_there_may_be_is_answered(grammars: Grammars) -> None:
 async def test_a_schema_that_takes_too_long_is_given_up(
     grammars: Grammars, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model_server.grammar.COMPILE_SECONDS", 0.0)
+    monkeypatch.setattr("model_server.text.grammar.COMPILE_SECONDS", 0.0)
     with pytest.raises(BadSchema, match="longer than 0 s"):
         await grammars.compile(PERSON)

@@ -34,7 +34,7 @@ def note(event, arguments):
 
 sys.addaudithook(note)
 
-from model_server.lifecycle import Lifecycle
+from model_server.api.lifecycle import Lifecycle
 from model_server.settings import BadStart, Settings
 from model_server.startup import find_preset, identity_of, load, names_of
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import openai
 import pytest
 import pytest_asyncio
-from model_server.engine_state import EngineLimits
+from model_server.engine.engine_state import EngineLimits
 from model_server.settings import Settings
 
 from tests.model_server.abuse import Tally, abuse, leave_early, request_bytes, send_mutant

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from model_server.api_keys import ApiKeys
 from model_server.settings import BadStart
-from model_server.tls import Certificate
-from model_server.uvicorn_config import Wire
+from model_server.web.api_keys import ApiKeys
+from model_server.web.tls import Certificate
+from model_server.web.uvicorn_config import Wire
 
 from tests.model_server.http_server import CHAT, USER, Edges, check_error, listen, serving, until
 

@@ -17,7 +17,7 @@ import torch
 from model_presets.catalog import load_catalog
 from model_presets.tiny import make_tiny
 from model_server.adapter_choice import AdapterChoice
-from model_server.lifecycle import Lifecycle
+from model_server.api.lifecycle import Lifecycle
 from model_server.settings import BadStart, Settings
 from model_server.startup import find_preset, identity_of, load, names_of
 from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -7,9 +7,9 @@ import socket
 from asyncio import StreamReader, StreamWriter
 
 import pytest
-from model_server.connection import Deadlines, GuardedConnection
-from model_server.engine_state import EngineLimits
-from model_server.uvicorn_config import Wire
+from model_server.engine.engine_state import EngineLimits
+from model_server.web.connection import Deadlines, GuardedConnection
+from model_server.web.uvicorn_config import Wire
 
 from tests.model_server.fake_runner import FakeRunner, Gate
 from tests.model_server.http_server import Edges, Running, counting, serving, until

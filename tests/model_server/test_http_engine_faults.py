@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from model_server.batch import Batch, OutOfMemory, RunnerLost
+from model_server.engine.batch import Batch, OutOfMemory, RunnerLost
 
 from tests.model_server.fake_runner import FakeRunner
 from tests.model_server.http_server import counting, serving, status, until

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import httpx
 import pytest
-from model_server.batch import Batch
-from model_server.engine_state import EngineLimits
-from model_server.lifecycle import Lifecycle, Phase
+from model_server.api.lifecycle import Lifecycle, Phase
+from model_server.engine.batch import Batch
+from model_server.engine.engine_state import EngineLimits
 from model_server.settings import BadStart
 
 from tests.model_server.fake_runner import FakeRunner, Gate

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from model_server.call_grammar import Schema
-from model_server.detokenize import Detokenizer
-from model_server.engine import Engine
-from model_server.grammar import BadSchema, Grammars
-from model_server.lifecycle import Lifecycle
-from model_server.request import Constraint, Request, SamplingParameters
-from model_server.service import ServedModel
+from model_server.api.lifecycle import Lifecycle
+from model_server.api.service import ServedModel
+from model_server.engine.engine import Engine
+from model_server.engine.request import Constraint, Request, SamplingParameters
 from model_server.settings import Settings
 from model_server.startup import find_preset, load, names_of
+from model_server.text.call_grammar import Schema
+from model_server.text.detokenize import Detokenizer
+from model_server.text.grammar import BadSchema, Grammars
 
 from tests.model_server.http_server import Running, check_error, serving, until
 
@@ -149,7 +149,7 @@ async def test_a_schema_that_compiles_for_long_keeps_no_stream_waiting(
         assert release.wait(30)
         raise BadSchema("", "it was too much")
 
-    monkeypatch.setattr("model_server.grammar.COMPILE_SECONDS", 60.0)
+    monkeypatch.setattr("model_server.text.grammar.COMPILE_SECONDS", 60.0)
     monkeypatch.setattr(Grammars, "compile_now", compile_for_long)
     asked = asyncio.create_task(running.chat("Hi", response_format={"type": "json_object"}))
     await until(begun.is_set)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from model_server.engine_state import EngineLimits
+from model_server.engine.engine_state import EngineLimits
 
 from tests.model_server.fake_runner import FakeRunner, Gate
 from tests.model_server.http_server import Running, check_error, counting, serving

@@ -5,9 +5,9 @@ import json
 import socket
 
 import pytest
-from model_server.batch import Batch
-from model_server.engine_state import EngineLimits
-from model_server.service import AnswerLimits
+from model_server.api.service import AnswerLimits
+from model_server.engine.batch import Batch
+from model_server.engine.engine_state import EngineLimits
 
 from tests.model_server.fake_runner import FakeRunner, Gate
 from tests.model_server.http_server import CHAT, USER, check_error, counting, serving, until

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from model_server.settings import Settings
 from model_server.startup import load
-from model_server.tool_form import MISTRAL_ID
+from model_server.text.tool_form import MISTRAL_ID
 
 from tests.model_server.http_server import CHAT, Running, check_error, serving
 from tests.model_server.tool_models import HERMES, make_tool_model, set_template

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from model_server.attention import (
+from model_server.compute.attention import (
     DecodePart,
     DecodeRows,
     PromptChunk,
@@ -23,9 +23,9 @@ from model_server.attention import (
     attend_step,
     visible,
 )
-from model_server.kernels import twins
-from model_server.kernels.cases import Comparison
-from model_server.layer_cache import Gathered, LayerCache
+from model_server.compute.kernels import twins
+from model_server.compute.kernels.cases import Comparison
+from model_server.compute.layer_cache import Gathered, LayerCache
 
 from tests.model_server.kernel_report import SHAPES, TARGETS
 

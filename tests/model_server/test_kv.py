@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from model_server.kv import BlockPool, BlockTable, blocks_for, first_needed, most_blocks
+from model_server.engine.kv import BlockPool, BlockTable, blocks_for, first_needed, most_blocks
 
 
 def test_a_pool_hands_out_each_block_once() -> None:

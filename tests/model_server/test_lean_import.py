@@ -11,8 +11,8 @@ pytestmark = pytest.mark.timeout(240)  # torch is imported anew
 START = """
 import asyncio, sys
 from pathlib import Path
-from model_server.lifecycle import Lifecycle
-from model_server.server import first_token
+from model_server.api.lifecycle import Lifecycle
+from model_server.web.server import first_token
 from model_server.settings import Settings
 from model_server.startup import find_preset, identity_of, load, names_of
 

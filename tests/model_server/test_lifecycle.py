@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from model_server.lifecycle import Lifecycle, ModelIdentity, Phase
+from model_server.api.lifecycle import Lifecycle, ModelIdentity, Phase
 
 
 class Clock:

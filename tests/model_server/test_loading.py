@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from model_presets.tiny import make_tiny
-from model_server.cache_size import BLOCK_SIZE, open_native_runner
-from model_server.checkpoint import BadCheckpoint
-from model_server.model import LoadedModel, load_model
+from model_server.compute.cache_size import BLOCK_SIZE, open_native_runner
+from model_server.compute.checkpoint import BadCheckpoint
+from model_server.compute.model import LoadedModel, load_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 

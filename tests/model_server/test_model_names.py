@@ -1,7 +1,7 @@
 """A model answers to each of its names in any letter case."""
 
 import pytest
-from model_server.model_names import BASE, ModelNames
+from model_server.api.model_names import BASE, ModelNames
 
 
 def test_names_that_differ_in_case_only_are_one() -> None:

@@ -10,10 +10,16 @@ from typing import Any
 
 import pytest
 import torch
-from model_server.fused import TORCH, FusedDecoder
-from model_server.model import SMALL_MODEL_BYTES, LoadedModel
-from model_server.packed_linear import PackedLinear, WeightsArePacked, can_pack, multiply, pack
-from model_server.request import Request
+from model_server.compute.fused import TORCH, FusedDecoder
+from model_server.compute.model import SMALL_MODEL_BYTES, LoadedModel
+from model_server.compute.packed_linear import (
+    PackedLinear,
+    WeightsArePacked,
+    can_pack,
+    multiply,
+    pack,
+)
+from model_server.engine.request import Request
 from torch.nn import functional
 
 from tests.model_server.tiny_models import (

@@ -10,11 +10,11 @@ from typing import Any, cast
 import pytest
 import torch
 from accelerate import dispatch_model  # type: ignore[import-untyped] # ships no types
-from model_server.attention import IMPLEMENTATION
-from model_server.forward import choose_path
-from model_server.layer_cache import LayerCache
-from model_server.placement import Mover, join, off_gpu, output_device
-from model_server.runner import CacheSize, NativeRunner
+from model_server.compute.attention import IMPLEMENTATION
+from model_server.compute.forward import choose_path
+from model_server.compute.layer_cache import LayerCache
+from model_server.compute.placement import Mover, join, off_gpu, output_device
+from model_server.compute.runner import CacheSize, NativeRunner
 from model_server.settings import FastPaths
 from torch import nn
 
@@ -49,7 +49,7 @@ def test_what_crosses_the_border_is_moved_whole(make: Any) -> None:  # noqa: ANN
         return []
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("model_server.runner.sample", logits_of)
+        patch.setattr("model_server.compute.runner.sample", logits_of)
         batch = driver.scheduler.schedule()
         assert batch is not None
         runner.step(batch)

@@ -1,10 +1,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model_server.batch import Batch
-from model_server.kv import first_needed
-from model_server.prefix import CachedPrefix, PrefixKeys, longest_cached
-from model_server.request import Request, SamplingParameters
+from model_server.engine.batch import Batch
+from model_server.engine.kv import first_needed
+from model_server.engine.prefix import CachedPrefix, PrefixKeys, longest_cached
+from model_server.engine.request import Request, SamplingParameters
 
 from tests.model_server.scheduler_world import World, limits
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from model_presets.catalog import load_catalog
 from model_presets.preset import Preset
-from model_server.checkpoint import BadCheckpoint, Checkpoint
+from model_server.compute.checkpoint import BadCheckpoint, Checkpoint
 from model_server.preset_shape import SHAPE, refuse_another_shape
 
 CATALOG = load_catalog()

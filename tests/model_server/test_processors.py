@@ -2,7 +2,12 @@ import os
 from pathlib import Path
 
 import pytest
-from model_server.processors import SPIN_TURNS, SPIN_VARIABLE, spin_shortly, usable_processors
+from model_server.compute.processors import (
+    SPIN_TURNS,
+    SPIN_VARIABLE,
+    spin_shortly,
+    usable_processors,
+)
 
 
 @pytest.fixture(autouse=True)

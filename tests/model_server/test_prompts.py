@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from model_presets.catalog import load_catalog
-from model_server.chat_prompt import InvalidConversation, NoChatTemplate, PromptTooLong
-from model_server.detokenize import Detokenizer
-from model_server.tokenizer import BadTokenizer, TextTokenizer
+from model_server.text.chat_prompt import InvalidConversation, NoChatTemplate, PromptTooLong
+from model_server.text.detokenize import Detokenizer
+from model_server.text.tokenizer import BadTokenizer, TextTokenizer
 
 from tests.model_server.mistral_tokenizers import (
     Mistral,

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model_server.errors import ApiError
-from model_server.kaito_chat import KaitoChat
-from model_server.protocol import MAX_FAULTS, ChatRequest, CompletionRequest, parse
-from model_server.strict_body import Strict
-from model_server.texts import DetokenizeRequest, TokenizeRequest
+from model_server.api.errors import ApiError
+from model_server.api.kaito_chat import KaitoChat
+from model_server.api.protocol import MAX_FAULTS, ChatRequest, CompletionRequest, parse
+from model_server.api.strict_body import Strict
+from model_server.web.texts import DetokenizeRequest, TokenizeRequest
 from pydantic import ValidationError
 
 MARK = "ZQXJV"  # stands in every value that a caller sends here, in no message of ours

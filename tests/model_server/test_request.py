@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from model_server.request import (
+from model_server.engine.request import (
     EngineError,
     EngineStopped,
     InvalidRequest,

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from model_server import row_attention
-from model_server.attention import added
-from model_server.row_attention import MANY, SMALL, attend_rows, is_small
+from model_server.compute import row_attention
+from model_server.compute.attention import added
+from model_server.compute.row_attention import MANY, SMALL, attend_rows, is_small
 from torch import Tensor
 
 from tests.model_server.tiny_models import Driver, generate, mistral, native, prompts, request

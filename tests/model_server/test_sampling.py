@@ -6,12 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from model_server.adjust import Draw
-from model_server.batch import Drawn, Failed
-from model_server.history import History
-from model_server.request import SamplingParameters
-from model_server.sampling import sample as outcomes_of
-from model_server.sampling import uniform
+from model_server.compute.adjust import Draw
+from model_server.compute.sampling import sample as outcomes_of
+from model_server.compute.sampling import uniform
+from model_server.engine.batch import Drawn, Failed
+from model_server.engine.history import History
+from model_server.engine.request import SamplingParameters
 from transformers import (
     MinPLogitsWarper,
     TemperatureLogitsWarper,
@@ -209,7 +209,7 @@ def test_random_numbers_are_spread_evenly() -> None:
 
 def test_split_mix_is_the_published_one() -> None:
     """Source: the first outputs of SplitMix64 for seed 1234567 (Rosetta Code)."""
-    from model_server.sampling import _split_mix  # noqa: PLC0415 - the one private part checked
+    from model_server.compute.sampling import _split_mix  # noqa: PLC0415 - the one private part checked
 
     gamma = 0x9E3779B97F4A7C15
     outputs = [_split_mix((1234567 + i * gamma) % 2**64) for i in range(3)]

@@ -1,13 +1,13 @@
 import pytest
-from model_server.batch import Batch
-from model_server.request import (
+from model_server.engine.batch import Batch
+from model_server.engine.request import (
     FinishReason,
     InvalidRequest,
     Request,
     RequestTooLong,
     SamplingParameters,
 )
-from model_server.scheduler import Scheduler
+from model_server.engine.scheduler import Scheduler
 
 from tests.model_server.scheduler_world import World, limits, request
 

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
-from model_server.batch import Batch
-from model_server.request import Request, SamplingParameters
-from model_server.scheduler import SchedulerLimits
+from model_server.engine.batch import Batch
+from model_server.engine.request import Request, SamplingParameters
+from model_server.engine.scheduler import SchedulerLimits
 
 from tests.model_server.scheduler_world import World, request
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from model_server.batch import BatchItem
-from model_server.history import History
-from model_server.layer_cache import Gathered, LayerCache
-from model_server.request import SamplingParameters
-from model_server.seats import Seated, Seats
+from model_server.compute.layer_cache import Gathered, LayerCache
+from model_server.engine.batch import BatchItem
+from model_server.engine.history import History
+from model_server.engine.request import SamplingParameters
+from model_server.engine.seats import Seated, Seats
 
 GREEDY = SamplingParameters(max_tokens=1, temperature=0)
 

@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-from model_server import errors
-from model_server.app import build_app
-from model_server.edge import PATHS
-from model_server.lifecycle import Lifecycle, ModelIdentity, Phase
-from model_server.metrics import Metrics
-from model_server.model_names import ModelNames
-from model_server.service import Service
+from model_server.api import errors
+from model_server.api.lifecycle import Lifecycle, ModelIdentity, Phase
+from model_server.api.metrics import Metrics
+from model_server.api.model_names import ModelNames
+from model_server.api.service import Service
+from model_server.web.app import build_app
+from model_server.web.edge import PATHS
 
 SOURCE = Path(errors.__file__).parent
 

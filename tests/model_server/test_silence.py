@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model_server.silence import PAUSE_SECONDS, Silence
+from model_server.engine.silence import PAUSE_SECONDS, Silence
 
 LOOK_SECONDS = 0.5
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from model_presets.catalog import load_catalog
 from model_presets.lock import LOCK_NAME, WrongWeights
-from model_server.lifecycle import Lifecycle
-from model_server.service import ServedModel
+from model_server.api.lifecycle import Lifecycle
+from model_server.api.service import ServedModel
 from model_server.settings import BadStart, Settings
 from model_server.startup import attest, find_preset, identity_of, load, names_of
 

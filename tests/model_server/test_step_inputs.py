@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model_server import step_inputs
-from model_server.batch import BatchItem
-from model_server.history import History
-from model_server.request import SamplingParameters
-from model_server.step_inputs import neighbours, runs, slots
+from model_server.compute import step_inputs
+from model_server.compute.step_inputs import neighbours, runs, slots
+from model_server.engine.batch import BatchItem
+from model_server.engine.history import History
+from model_server.engine.request import SamplingParameters
 
 from tests.model_server.tiny_models import Driver, generate, mistral, native, prompts, request
 

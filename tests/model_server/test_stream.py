@@ -5,9 +5,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model_server.errors import internal
-from model_server.shown_tokens import ShownToken, chat_logprobs, completion_logprobs
-from model_server.sse import AnswerHead, Choice, ChunkWriter, Usage, error_event, whole_answer
+from model_server.api.errors import internal
+from model_server.text.shown_tokens import ShownToken, chat_logprobs, completion_logprobs
+from model_server.web.sse import AnswerHead, Choice, ChunkWriter, Usage, error_event, whole_answer
 
 HEAD = AnswerHead(answer_id="chatcmpl-1", created=7, model='a "model"')
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from model_server.call_grammar import CallRules
-from model_server.grammar import ANY_OBJECT
-from model_server.protocol import ChatRequest, parse
-from model_server.request import Constraint
-from model_server.structure import constraint_of
+from model_server.api.protocol import ChatRequest, parse
+from model_server.api.structure import constraint_of
+from model_server.engine.request import Constraint
+from model_server.text.call_grammar import CallRules
+from model_server.text.grammar import ANY_OBJECT
 from pydantic_core import to_json
 
 

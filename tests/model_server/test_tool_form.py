@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import pytest
-from model_server.chat_prompt import InvalidConversation, Tool, Turn
-from model_server.tool_form import (
+from model_server.text.chat_prompt import InvalidConversation, Tool, Turn
+from model_server.text.tool_form import (
     PROBE_DESCRIPTION,
     PROBE_RESULT,
     Quoting,

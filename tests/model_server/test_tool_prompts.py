@@ -12,9 +12,9 @@ from mistral_common.protocol.instruct.messages import ToolMessage
 from mistral_common.protocol.instruct.request import ChatCompletionRequest
 from mistral_common.protocol.instruct.tool_calls import Function, FunctionCall, ToolCall
 from mistral_common.protocol.instruct.tool_calls import Tool as MistralTool
-from model_server.chat_prompt import InvalidConversation, Turn
-from model_server.protocol import ChatRequest
-from model_server.tokenizer import TextTokenizer
+from model_server.api.protocol import ChatRequest
+from model_server.text.chat_prompt import InvalidConversation, Turn
+from model_server.text.tokenizer import TextTokenizer
 
 from tests.model_server.mistral_tokenizers import ROLES, Mistral, reference, write_tokenizer
 from tests.model_server.tool_models import BARE, V3

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from model_server.adapter_choice import AdapterChoice
-from model_server.adapter_files import AdapterCheckpoint, ServedBase, read_adapters
-from model_server.checkpoint import Checkpoint, read_checkpoint
-from model_server.lora import Adapters, merge
-from model_server.model import LoadedModel
+from model_server.compute.adapter_files import AdapterCheckpoint, ServedBase, read_adapters
+from model_server.compute.checkpoint import Checkpoint, read_checkpoint
+from model_server.compute.lora import Adapters, merge
+from model_server.compute.model import LoadedModel
 
 from tests.model_server.tiny_models import generate
 

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from model_server.batch import Batch, Runner
-from model_server.forward import choose_path
-from model_server.model import LoadedModel
-from model_server.request import Request, SamplingParameters, TokenOutput
-from model_server.runner import CacheSize, NativeRunner
-from model_server.scheduler import Scheduler, SchedulerLimits
+from model_server.compute.forward import choose_path
+from model_server.compute.model import LoadedModel
+from model_server.compute.runner import CacheSize, NativeRunner
+from model_server.engine.batch import Batch, Runner
+from model_server.engine.request import Request, SamplingParameters, TokenOutput
+from model_server.engine.scheduler import Scheduler, SchedulerLimits
 from model_server.settings import FAST_PATHS, FastPaths
 from transformers import MistralConfig, MistralForCausalLM, MixtralConfig, MixtralForCausalLM
 

@@ -1,0 +1,1 @@
+"""Come from text to token ids and back: templates, tokenizer, tool calls, grammars."""
