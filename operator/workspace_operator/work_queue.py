@@ -8,7 +8,7 @@ is looked at once more afterwards.
 What a pass has to tell (status, event) may wait while other keys wait for a pass: machines first,
 words later. A later pass of the key replaces what an earlier one did not come to tell. Pass and
 telling of one key never overlap, so a pass always knows what has been told. Nobody waits for ever:
-a telling that is overdue gets every fourth turn, later where the key's own next pass waits already.
+a telling that is overdue gets every eighth turn, later where the key's own next pass waits already.
 
 A pass that raises is tried again after a pause that doubles each time, and so is one whose telling
 raises. An error may ask for more: then the key is held, and events do not shorten the pause. After
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 TELL_EVERY_SECONDS = 0.5
 OVERDUE_SECONDS = 2.0
 OVERDUE_BEFORE_A_PASS_SECONDS = 30.0  # for one whose next pass may have something else to tell
-OVERDUE_TURNS = 4
+OVERDUE_TURNS = 8
 LOOKED_AT = 64  # of those that wait to be told, when one is chosen while passes wait
 MOST_UNTOLD = 5_000  # each holds a packed status, about a kilobyte; beyond, telling comes first
 MOST_TELLING = 4  # at once, so that a pass never waits behind many
@@ -130,11 +130,6 @@ class WorkQueue(Generic[K]):
     def insist(self, key: K) -> None:
         """Look at the key as soon as possible, held or not."""
         self._enqueue(key, self._entries.setdefault(key, _Entry()))
-
-    def add_after(self, key: K, seconds: float) -> None:
-        """Look at the key after some seconds, or sooner if something happens."""
-        entry = self._entries.setdefault(key, _Entry())
-        self._set_timer(key, entry, seconds)
 
     def __len__(self) -> int:
         """Count the keys that wait for a pass."""
