@@ -23,6 +23,7 @@ from model_server.compute.forward import Path, choose_path
 from model_server.compute.layer_cache import Gathered, LayerCache
 from model_server.compute.lora import segments_of
 from model_server.compute.model import LoadedModel
+from model_server.compute.processors import spread_threads
 from model_server.compute.sampling import sample
 from model_server.compute.step_inputs import Cells, step_inputs
 from model_server.engine.batch import Batch, BatchItem, Drawn, Failed
@@ -89,6 +90,7 @@ class NativeRunner:
             window=model.sliding_window,
         )
         self._graphs = self._record(graph_rows) if has_graphs else None
+        self._spreads_threads = model.device.type == "cpu"
 
     @property
     def vocabulary_size(self) -> int:
@@ -133,6 +135,9 @@ class NativeRunner:
             OutOfMemory: If this step did not fit; a smaller one may.
             RunnerLost: If the device has failed for good.
         """
+        if self._spreads_threads:  # the first step: every step runs in this thread
+            self._spreads_threads = False
+            spread_threads(_start_threads, torch.get_num_threads())
         with device_faults(), torch.inference_mode():
             return self._step(batch)
 
@@ -193,6 +198,11 @@ class NativeRunner:
             logger.warning("graphs_are_off", extra={"error": str(error).partition("\n")[0]})
             return None
         return graphs
+
+
+def _start_threads() -> None:
+    """Compute what is worth more than one thread to torch (from 32,768 numbers)."""
+    torch.ones(1 << 20).add_(1)
 
 
 def _place(item: BatchItem) -> tuple[bool, str, int]:
