@@ -52,10 +52,10 @@ async def test_neither_a_users_secret_nor_the_operators_token_comes_out(
         "modelAccessSecret": "hub",
         "imagePullSecrets": ["registry"],
     }
-    others = set(world.kubelet.models)
     await world.api.create(workspaces.path(team), asked)
     await workspaces.in_phase(world.api, team, "mistral", "Ready")
-    (model,) = [each for pod, each in world.kubelet.models.items() if pod not in others]
+    (pod,) = await world.api.items(f"/api/v1/namespaces/{team}/pods")
+    model = world.kubelet.models[pod["metadata"]["name"]]
     model.answers_tokens = False
     await workspaces.eventually(
         world.api,

@@ -102,7 +102,6 @@ async def test_a_model_that_answers_goes_on_while_its_config_map_is_refused(
 ) -> None:
     """What is asked for is refused and said so; what runs is served, told and left alone."""
     _ = operator
-    others = set(world.kubelet.models)
     await write(world, team, "server: {max-sequences: 4}")
     await world.api.create(workspaces.path(team), tuned(team))
     await workspaces.in_phase(world.api, team, "mistral", "Ready")
@@ -134,7 +133,8 @@ async def test_a_model_that_answers_goes_on_while_its_config_map_is_refused(
     assert same["metadata"]["generation"] == before["metadata"]["generation"]
     assert same["status"]["readyReplicas"] == 1
 
-    (model,) = [each for pod, each in world.kubelet.models.items() if pod not in others]
+    (pod,) = await world.api.items(f"/api/v1/namespaces/{team}/pods")
+    model = world.kubelet.models[pod["metadata"]["name"]]
     model.phase = "loading"
     await workspaces.eventually(
         world.api,
