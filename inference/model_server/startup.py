@@ -72,7 +72,7 @@ def load(settings: Settings, preset: Preset | None, lifecycle: Lifecycle) -> Ser
     """
     try:
         checkpoint = read_checkpoint(settings.model)
-        if preset is not None:
+        if preset is not None and not (settings.model / LOCK_NAME).exists():
             refuse_another_shape(checkpoint, preset)
         base = base_of(settings.model, preset)
         adapters = read_adapters(settings.adapters, checkpoint, base)

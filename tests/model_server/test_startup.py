@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from model_presets.catalog import load_catalog
-from model_presets.lock import LOCK_NAME, WrongWeights
+from model_presets.lock import LOCK_NAME, make_lock, write_lock
 from model_server.api.lifecycle import Lifecycle
 from model_server.api.service import ServedModel
 from model_server.settings import BadStart, Settings
-from model_server.startup import attest, find_preset, identity_of, load, names_of
+from model_server.startup import find_preset, identity_of, load, names_of
 
 pytestmark = pytest.mark.timeout(240)  # the first test that loads a model imports torch
 
@@ -43,7 +43,7 @@ def test_weights_that_are_not_the_locked_ones_are_refused(
     [
         ({"max_model_len": 5_000}, "--max-model-len: must be 1 to 1024"),
         ({"model": Path("/no/such/folder")}, "/no/such/folder"),
-        ({"preset": "mistral-7b-instruct"}, "has num_hidden_layers 4, but preset mistral-7b"),
+        ({"preset": "mistral-7b-instruct"}, "pins mistralai/Mistral-7B-Instruct-v0.1"),
         ({"preset": "mistral-7b-instrukt"}, "did you mean mistral-7b-instruct"),
     ],
 )
@@ -66,10 +66,16 @@ def test_a_start_that_can_be_attests_its_weights(tiny_weights: Path) -> None:
     assert served.engine.longest_request == 64
 
 
-def test_a_lock_of_another_preset_is_refused(tiny_weights: Path) -> None:
-    other = replace(load_catalog().get("tiny-mistral"), revision="1" * 40)
-    with pytest.raises(WrongWeights, match=f"pins atelier/tiny-mistral at {other.revision}"):
-        attest(tiny_weights, other)
+def test_a_lock_that_attests_the_preset_is_believed_before_its_numbers(
+    tiny_weights: Path, tmp_path: Path
+) -> None:
+    preset = load_catalog().get("mistral-7b-instruct")
+    copy_without_lock(tiny_weights, tmp_path)
+    write_lock(tmp_path, make_lock(tmp_path, preset))
+    settings = Settings(model=tmp_path, preset=preset.name, device="cpu", max_model_len=64)
+    lifecycle = Lifecycle(identity_of(names_of(settings, preset)))
+    load(settings, preset, lifecycle)
+    assert lifecycle.now().model.revision == preset.revision
 
 
 def test_of_a_folder_without_a_lock_no_revision_is_claimed(
