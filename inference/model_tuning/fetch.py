@@ -12,10 +12,12 @@ import ipaddress
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urljoin, urlsplit
+
+from model_presets.hub import retry_after_seconds
 
 from model_tuning.examples import InvalidData
 
@@ -111,7 +113,7 @@ def _fetch(url: str, target: Path, look_up: Resolve, allows: IsPublic, wait: Wai
             _stream(url, target, look_up, allows)
         except requests.HTTPError as error:
             status = getattr(error.response, "status_code", 0)
-            asked = _asked_seconds(getattr(error.response, "headers", {}))
+            asked = retry_after_seconds(getattr(error.response, "headers", {}))
             last = f"HTTP {status}"
             if 400 <= status < 500 and status != 429:  # noqa: PLR2004 - it will not pass
                 break
@@ -125,12 +127,6 @@ def _fetch(url: str, target: Path, look_up: Resolve, allows: IsPublic, wait: Wai
             wait(pause)
             wait_seconds *= 2
     raise InvalidData(f"tuning.input.urls: {url}: {last}; check the address")
-
-
-def _asked_seconds(headers: Mapping[str, str]) -> float:
-    """Return how long a server asks to be left alone; 0 where it does not, or names a date."""
-    value = headers.get("Retry-After", "")
-    return float(value) if value.isdecimal() else 0.0
 
 
 def _stream(url: str, target: Path, look_up: Resolve, allows: IsPublic) -> None:
