@@ -8,9 +8,11 @@ host's firewall and its sysctls are never touched.
 
 Addresses come from 198.18.0.0/15, which RFC 2544 sets aside for networks that are under test. It is
 cut into sixteen blocks, so sixteen clusters fit; a block is taken by creating its interface, which
-the kernel grants once, so no lock is needed and a crash leaves nothing to unlock.
+the kernel grants once, so no lock is needed and a crash leaves nothing to unlock. The interface is
+born with a hardware address that says whose it is, so its cluster's end finds it without a record.
 """
 
+import hashlib
 import ipaddress
 import json
 import subprocess
@@ -102,13 +104,14 @@ def connect(pid: int, owner: str) -> Block:
 
     Args:
         pid: of a process in the namespace.
-        owner: what `ip link` shows as the interface's alias, for the person who wonders.
+        owner: whose wire it is: `disconnect` finds it by that, and `ip link` shows it as the
+            interface's alias, for the person who wonders.
 
     Raises:
         NoFreeBlockError: sixteen clusters run, or the host routes 198.18.0.0/15 elsewhere.
     """
     for block in free_blocks(_host_routes()):
-        wire = ["link", "add", block.interface, "type", "veth"]
+        wire = ["link", "add", block.interface, "address", hardware_address(owner), "type", "veth"]
         wire += ["peer", "name", "eth0", "netns", str(pid)]
         done = subprocess.run(["ip", *wire], capture_output=True, text=True, check=False)
         if done.returncode == 0:
@@ -122,9 +125,29 @@ def connect(pid: int, owner: str) -> Block:
     )
 
 
-def disconnect(block: Block) -> None:
-    """Cut the wire if it is still there; the routes go with it."""
-    subprocess.run(["ip", "link", "del", block.interface], capture_output=True, check=False)
+def disconnect(owner: str) -> None:
+    """
+    Cut the owner's wire if it is still there; the routes go with it.
+
+    The kernel would do it too, some time after the last process of the namespace is gone.
+    """
+    for interface in _interfaces_of(owner):
+        subprocess.run(["ip", "link", "del", interface], capture_output=True, check=False)
+
+
+def hardware_address(owner: str) -> str:
+    """Return the address of an owner's interface, of those that belong to no manufacturer."""
+    return ":".join(
+        ["02", *(f"{byte:02x}" for byte in hashlib.sha256(owner.encode()).digest()[:5])]
+    )
+
+
+def _interfaces_of(owner: str) -> list[str]:
+    listing = subprocess.run(
+        ["ip", "-json", "link", "show", "type", "veth"], check=True, capture_output=True, text=True
+    ).stdout
+    mine = hardware_address(owner)
+    return [link["ifname"] for link in json.loads(listing or "[]") if link.get("address") == mine]
 
 
 def _configure(block: Block, pid: int, owner: str) -> None:

@@ -236,9 +236,7 @@ def down(name: str) -> None:
     directory = clusters_directory() / name
     namespaces.end_members(directory)
     cgroups.remove(machines.cgroup_of(directory), cgroups.mounted())
-    addresses = directory / ADDRESSES
-    if addresses.exists():
-        network.disconnect(Block(**json.loads(addresses.read_text())))
+    network.disconnect(str(directory))
     if directory.exists():
         folders.remove(directory)
 

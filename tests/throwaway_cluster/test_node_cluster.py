@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import namespaces, node_cluster
+from tests.cluster import namespaces, network, node_cluster
 from tests.cluster.machine import cgroup_of
 from tests.cluster.node_cluster import NodeCluster
 from tests.cluster.node_files import Taint
@@ -131,6 +131,23 @@ def test_down_leaves_nothing_of_an_up_that_was_killed(milestone: str) -> None:
         starting.send_signal(signal.SIGKILL)
     node_cluster.down(directory.name)
     assert host_state(directory) == before
+
+
+def test_a_wire_is_cut_without_a_record_while_its_namespace_still_lives() -> None:
+    """The kernel cuts it too, but at a time of its own choice."""
+    directory = clusters_directory() / f"test-{os.getpid()}-wire"
+    before = host_state(directory)
+    command = ["unshare", "--net", "--", "cat"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as holder:  # noqa: S603 - a fixed list
+        here = Path("/proc/self/ns/net").readlink()
+        while Path(f"/proc/{holder.pid}/ns/net").readlink() == here:
+            assert holder.poll() is None
+        network.connect(holder.pid, str(directory))
+        network.disconnect(f"{directory}-of-another")
+        assert host_state(directory)["links"] != before["links"]
+        network.disconnect(str(directory))
+        assert host_state(directory)["links"] == before["links"]
+        assert holder.poll() is None
 
 
 def test_down_leaves_nothing_where_the_records_are_lost() -> None:

@@ -5,7 +5,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from tests.cluster.network import BLOCKS, Block, free_blocks
+from tests.cluster.network import BLOCKS, Block, free_blocks, hardware_address
 
 TEST_RANGE = IPv4Network("198.18.0.0/15")
 ALL = [Block(index=index) for index in range(BLOCKS)]
@@ -61,3 +61,10 @@ def test_blocks_that_the_host_routes_are_left_alone(
 
 def test_somebody_who_routes_the_whole_range_leaves_no_block() -> None:
     assert free_blocks(["198.18.0.0/15"]) == []
+
+
+def test_an_owner_has_an_address_of_its_own_that_no_manufacturer_has() -> None:
+    one, two = hardware_address("/clusters/one"), hardware_address("/clusters/two")
+    assert one != two
+    assert all(int(each.split(":")[0], 16) & 0b11 == 0b10 for each in (one, two))
+    assert all(len(bytes.fromhex(each.replace(":", ""))) == 6 for each in (one, two))

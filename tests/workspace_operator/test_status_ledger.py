@@ -10,6 +10,7 @@ from workspace_operator.status.ledger import PHASES
 from tests.builders import (
     BYO,
     OWNER,
+    Manifest,
     at,
     claim,
     ended,
@@ -71,6 +72,42 @@ def test_weights_that_were_fetched_have_a_phase_of_their_own() -> None:
     assert (ledger.image_pulled, ledger.weights_fetched) == (30, 28)
     assert ledger.weights_loaded == 16
     assert ledger.total == sum(getattr(ledger, phase) for phase in PHASES) == 274.5
+
+
+def test_a_fetch_that_was_killed_and_began_again_costs_weights_not_image() -> None:
+    """The kubelet tells of the last attempt only; the ledger has kept when the first began."""
+
+    def fetching(state: Manifest) -> Snapshot:
+        made = pod(initContainerStatuses=[{"name": "fetch-weights", "state": state}])
+        return Snapshot.parse(node_claims=[claim()], nodes=[node()], pods=[made])
+
+    first = reported(fetching(running(230)), seconds=231)
+    assert first.startup
+    assert first.startup.image_pulled == 30
+    again = {"startedAt": stamp(258), "finishedAt": stamp(258)}
+    second = reported(fetching({"terminated": ended(0) | again}), first).startup
+    assert second
+    assert (second.image_pulled, second.weights_fetched) == (30, 28)
+
+
+def test_a_machine_that_was_replaced_costs_the_phase_that_waited() -> None:
+    first = reported(Snapshot.parse(node_claims=[claim(steps=1)]))
+    assert first.startup == Startup(node_launched=30)
+    manifest = claim(steps=2)
+    for each, second in zip(manifest["status"]["conditions"], (400, 460), strict=False):
+        each["lastTransitionTime"] = stamp(second)
+    again = reported(Snapshot.parse(node_claims=[manifest]), first, seconds=500).startup
+    assert again == Startup(node_launched=30, node_registered=430)
+
+
+def test_the_phases_add_up_where_a_witness_is_gone() -> None:
+    before = reported(world(ModelAnswer(phase="loading")))
+    later = Snapshot.parse(
+        pods=[pod(state=running(260), ready=True)], answers={"mistral-a": SERVES}
+    )
+    ledger = reported(later, before).startup
+    assert ledger
+    assert ledger.total == sum(getattr(ledger, phase) or 0 for phase in PHASES) == 274.5
 
 
 def test_a_phase_that_has_not_ended_has_no_figure() -> None:

@@ -34,21 +34,30 @@ _CLAIM_STEPS = {
 
 
 def startup(evidence: Evidence) -> Startup | None:
-    """Return the ledger as far as it can be written now; what was written once stays."""
+    """
+    Return the ledger as far as it can be written now.
+
+    A phase ends when it ended first: a fetch that was killed and began again, a pod or a machine
+    that was replaced, moves nothing that was written, so what it cost is in the phase that waited.
+    """
     before = evidence.workspace.status.startup
     began = evidence.workspace.creation_timestamp
     if began is None or (before is not None and before.total is not None):
         return before
+    written = before.model_dump(exclude_none=True) if before else {}
     seconds: dict[str, float] = {}
     last = began
-    for phase, moment in _moments(evidence):
-        if moment is not None:
-            seconds[phase] = _round((moment - last).total_seconds())
-            last = max(last, moment)
-            if phase == PHASES[-1]:
-                seconds["total"] = _round((last - began).total_seconds())
-    known = before.model_dump(exclude_none=True) if before else {}
-    return Startup(**(known | seconds)) if known or seconds else None
+    for phase, seen in _moments(evidence):
+        ends = [] if seen is None else [seen]
+        if phase in written:
+            ends.append(last + timedelta(seconds=written[phase]))
+        if ends:
+            end = max(last, min(ends))
+            seconds[phase] = _round((end - last).total_seconds())
+            last = end
+    if PHASES[-1] in seconds:
+        seconds["total"] = _round((last - began).total_seconds())
+    return Startup(**seconds) if seconds else None
 
 
 def download(evidence: Evidence) -> Download | None:
@@ -127,5 +136,5 @@ def _since(claim: NodeClaim | None, step: str) -> datetime | None:
 
 
 def _round(seconds: float) -> float:
-    """Return seconds to a tenth; clocks of two machines may disagree, time does not run back."""
-    return round(max(0.0, seconds), 1)
+    """Return seconds to a tenth."""
+    return round(seconds, 1)
