@@ -15,7 +15,7 @@ from benchmarks.gpu.goals import Goal
 from benchmarks.gpu.shapes import make_model, write_checkpoint
 from benchmarks.gpu.steps import random_prompt
 from benchmarks.serving.engines import Worker, start_ours
-from benchmarks.serving.startup import read_all
+from benchmarks.serving.loading import read
 from benchmarks.serving.workloads import Prompt
 
 PROMPT_TOKENS = 220
@@ -76,7 +76,7 @@ def http_overhead(bench: Bench, new_tokens: int) -> dict[str, Any]:
 
 def cold_start(bench: Bench) -> dict[str, Any]:
     """Start the server with its files read before: seconds until /ready says yes."""
-    read_all(bench.place)
+    read(bench.place)
     seconds, phases = [], []
     for number in range(bench.repeats):
         began = time.perf_counter()

@@ -210,8 +210,9 @@ def start_serve(folder: Path, program: Path, port: int, *, threads: int, log: Pa
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Give every engine the same threads, and no network."""
+    """Give every engine the same threads, no network, and bytecode, which any installation has."""
     own = {
+        "PYTHONDONTWRITEBYTECODE": "",
         "OMP_NUM_THREADS": str(threads),
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",

@@ -22,6 +22,7 @@ IMPORTS = (
 def cold_start(model: Path, logs: Path, repeats: int) -> dict[str, Any]:
     """Compare a start until /ready says yes with the imports alone; page cache warm."""
     starts, imports, start_cpu, import_cpu = [], [], [], []
+    start_ours(model, streams=32, threads=1, log=logs / "cold-start.log").close()  # bytecode
     for repeat in range(repeats):
         tell(f"cold start: {repeat + 1}")
         began = time.perf_counter()
@@ -45,32 +46,33 @@ def cold_start(model: Path, logs: Path, repeats: int) -> dict[str, Any]:
 
 
 def load_speed(model: Path, logs: Path, repeats: int, threads: int) -> dict[str, Any]:
-    """Compare the server's own figure of its load with reading the same bytes; page cache warm."""
-    loads, reads = [], []
+    """
+    Compare a load of weights with reading the same bytes; page cache warm.
+
+    Beside it stands the server's own figure, in which tokenizer, cache and grammars are too.
+    """
+    loads, reads, whole = [], [], []
+    line = [sys.executable, "-m", "benchmarks.serving.loading", str(model)]
     for repeat in range(repeats):
         tell(f"load: {repeat + 1}")
-        began = time.perf_counter()
-        read_all(model)
-        reads.append(time.perf_counter() - began)
+        done = subprocess.run(line, check=True, capture_output=True, env=environment(threads))
+        seconds = json.loads(done.stdout)
+        reads.append(seconds["read_seconds"])
+        loads.append(seconds["load_seconds"])
         endpoint = start_ours(model, streams=32, threads=threads, log=logs / "load.log")
         endpoint.resume()
         url = f"http://127.0.0.1:{endpoint.port}/ready"
         with urllib.request.urlopen(url, timeout=10) as answer:
-            loads.append(json.load(answer)["seconds"]["load"])
+            whole.append(json.load(answer)["seconds"]["load"])
         endpoint.close()
     size = sum(path.stat().st_size for path in model.glob("*.safetensors"))
     return {
         "bytes": size,
         "load_seconds": _figures(loads),
         "read_seconds": _figures(reads),
+        "server_load_seconds": _figures(whole),
         "ratio": spread(loads).median / spread(reads).median,
     }
-
-
-def read_all(model: Path) -> None:
-    """Read the weights into memory of our own, as a load must at the least."""
-    for path in sorted(model.glob("*.safetensors")):
-        path.read_bytes()
 
 
 def _figures(values: list[float]) -> dict[str, float]:

@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ def open_ours(folder: Path, streams: int, threads: int) -> Continue:
     from model_server.settings import Settings  # noqa: PLC0415
 
     settings = Settings(model=folder, max_sequences=streams)
-    engine: Any = assemble(settings, None, Lifecycle(ModelIdentity(name="bench"))).engine
+    with ThreadPoolExecutor(1) as load:  # as the server does: OpenMP's threads end with it
+        identity = ModelIdentity(name="bench")
+        engine: Any = load.submit(assemble, settings, None, Lifecycle(identity)).result().engine
     _set_threads(threads)
     runner = asyncio.Runner()
     calls = iter(range(10**9))

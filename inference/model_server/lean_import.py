@@ -7,9 +7,10 @@ concern compiled code), distributed tensors, and sympy behind flex attention and
 on tensors without memory. A pod pays that at every start, and whoever waits for it pays too.
 
 transformers runs without distributed tensors and without flex attention where torch lacks them, so
-it is told that torch lacks them. torch._dynamo has a stand-in while transformers' modules are
-imported: its decorators return what they are given. Whoever asks the stand-in for anything else
-gets the real module, later and slower, and so does everyone afterwards.
+it is told that torch lacks them; and that mistral-common is absent, as in the image: with it
+transformers would read tokenizers by other code than there. torch._dynamo has a stand-in while
+transformers' modules are imported: its decorators return what they are given. Whoever asks the
+stand-in for anything else gets the real module, later and slower, and so does everyone afterwards.
 
 Must not import torch or transformers at module level.
 """
@@ -26,7 +27,11 @@ from typing import Any
 DYNAMO = "torch._dynamo"
 MASK_HELPER = "torch._dynamo._trace_wrapped_higher_order_op"
 ROPE = "compute_default_rope_parameters"
-SPARED = ("is_torch_distributed_available", "is_torch_flex_attn_available")
+SPARED = (
+    "is_torch_distributed_available",
+    "is_torch_flex_attn_available",
+    "is_mistral_common_available",
+)
 
 
 @contextmanager

@@ -1,13 +1,17 @@
+from dataclasses import replace
+
 import pytest
 from model_server.compute.cache_size import (
     BLOCK_SIZE,
     CPU_CACHE_BYTES,
     CPU_STEP_TOKENS,
+    SMALL_MODEL_STEP_TOKENS,
     free_bytes,
     largest_step,
     open_native_runner,
     step_tokens,
 )
+from model_server.compute.model import SMALL_MODEL_BYTES
 from model_server.compute.runner import CacheSize, NativeRunner
 from model_server.engine.batch import Drawn
 from model_server.engine.request import InvalidRequest
@@ -42,10 +46,20 @@ def test_a_context_that_the_model_lacks_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sequences", "tokens"), [(1, CPU_STEP_TOKENS), (256, CPU_STEP_TOKENS), (400, 800)]
+    ("weight_bytes", "sequences", "tokens"),
+    [
+        (SMALL_MODEL_BYTES - 1, 1, SMALL_MODEL_STEP_TOKENS),
+        (SMALL_MODEL_BYTES - 1, 256, SMALL_MODEL_STEP_TOKENS),
+        (SMALL_MODEL_BYTES - 1, 400, 800),
+        (SMALL_MODEL_BYTES, 1, CPU_STEP_TOKENS),
+        (SMALL_MODEL_BYTES, 64, CPU_STEP_TOKENS),
+        (SMALL_MODEL_BYTES, 100, 200),
+    ],
 )
-def test_a_step_always_leaves_room_for_prompts(sequences: int, tokens: int) -> None:
-    assert step_tokens(mistral(), sequences) == tokens
+def test_a_step_always_leaves_room_for_prompts(
+    weight_bytes: int, sequences: int, tokens: int
+) -> None:
+    assert step_tokens(replace(mistral(), weight_bytes=weight_bytes), sequences) == tokens
 
 
 @pytest.mark.parametrize(

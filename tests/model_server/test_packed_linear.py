@@ -13,6 +13,7 @@ import torch
 from model_server.compute.fused import TORCH, FusedDecoder
 from model_server.compute.model import SMALL_MODEL_BYTES, LoadedModel
 from model_server.compute.packed_linear import (
+    FEWEST_ROWS,
     PackedLinear,
     WeightsArePacked,
     can_pack,
@@ -61,6 +62,16 @@ def test_products_are_those_of_the_plain_weight(shape: tuple[int, int]) -> None:
         bound = 2e-6 * exact.abs().max().item()  # of the largest number, as float32 rounds sums
         assert torch.allclose(seen, expected, rtol=0, atol=bound)
         assert torch.allclose(seen.double(), exact[:rows], rtol=0, atol=bound)
+
+
+def test_a_row_is_the_same_by_itself_and_among_a_few() -> None:
+    """Rows are filled up to four: one kernel computes them all."""
+    generator = torch.Generator().manual_seed(0)
+    packed = pack(torch.randn((1536, 1024), generator=generator))
+    inputs = torch.randn((FEWEST_ROWS, 1024), generator=generator)
+    together = multiply(inputs, packed)
+    for rows in range(1, FEWEST_ROWS):
+        assert torch.equal(multiply(inputs[:rows], packed), together[:rows])
 
 
 def test_no_rows_are_no_rows() -> None:

@@ -11,15 +11,18 @@ one product is. Who goes on to use the module finds a `PackedLinear`: it has no 
 
     storage   | q_proj.weight | k_proj.weight | v_proj.weight |  ->  one packed product, in blocks
 
-A row's result was the same among any number of other rows where it was tried, and by itself but for
-the last bits; nothing rests on it (docs/server.md).
+The kernels for one row and for two read the weights a quarter slower than the one for four: so a
+few rows are filled up with zeros. Then a row's result was the same by itself and among others where
+it was tried; nothing rests on it (docs/server.md).
 """
 
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+FEWEST_ROWS = 4  # source: docs/log.md, 2026-11-22
 _ONEDNN: Any = torch.ops.mkldnn  # what torch's own compiler calls for frozen weights
 
 
@@ -64,7 +67,10 @@ def pack(weight: Tensor) -> Tensor:
 
 def multiply(inputs: Tensor, packed: Tensor) -> Tensor:
     """Do what `functional.linear` does with the plain weight: (T, in) -> (T, out)."""
-    if not len(inputs):  # oneDNN knows no product of no rows
+    rows = len(inputs)
+    if not rows:  # oneDNN knows no product of no rows
         return inputs.new_empty((0, packed.shape[0]))
+    if rows < FEWEST_ROWS:
+        inputs = functional.pad(inputs, (0, 0, 0, FEWEST_ROWS - rows))
     outputs: Tensor = _ONEDNN._linear_pointwise(inputs, packed, None, "none", [], "")  # noqa: SLF001 - the same
-    return outputs
+    return outputs[:rows]
