@@ -16,13 +16,11 @@ Invariant: every claim that is returned is as the API server holds it now, never
 Must not write or decide.
 """
 
-import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from workspace_operator.api import WorkspaceStatus
 from workspace_operator.claim_names import ClaimNames, Owner
-from workspace_operator.cluster import Cluster, Gone, Manifest
+from workspace_operator.cluster import Cluster, Gone, Manifest, find_all
 from workspace_operator.cluster.kinds import NODE_CLAIM
 from workspace_operator.objects.metadata import (
     WORKSPACE_LABEL,
@@ -44,7 +42,7 @@ class ClaimSearch:
     ) -> list[Manifest] | None:
         """Return all claims that are known of, and all there are where these are too few."""
         known = remembered(status) | {*self.names.of(_key(owner))}
-        found = await self._read(known)
+        found = await find_all(self.cluster, NODE_CLAIM, known)
         for name in known - {_name(claim) for claim in found}:
             self.names.gone(_key(owner), name)
         if found and sum(_names_its_owner(owner, claim) for claim in found) >= wanted:
@@ -52,14 +50,17 @@ class ClaimSearch:
         listed = await self._list(owner, fresh=False)
         if listed is None:
             return None
-        return [*found, *await self._read(listed.keys() - known)]
+        return [*found, *await find_all(self.cluster, NODE_CLAIM, listed.keys() - known)]
 
     async def every(self, owner: Identity, status: WorkspaceStatus) -> list[Manifest] | None:
         """Return all claims there are, and those that lost their labels but not their names."""
         listed = await self._list(owner, fresh=True)
         if listed is None:
             return None
-        return [*listed.values(), *await self._read(remembered(status) - listed.keys())]
+        return [
+            *listed.values(),
+            *await find_all(self.cluster, NODE_CLAIM, remembered(status) - listed.keys()),
+        ]
 
     async def _list(self, owner: Identity, *, fresh: bool) -> dict[str, Manifest] | None:
         labels = claim_selector(owner.namespace, owner.name)
@@ -68,12 +69,6 @@ class ClaimSearch:
         except Gone:
             return None
         return {_name(claim): claim for claim in listed}
-
-    async def _read(self, names: Iterable[str]) -> list[Manifest]:
-        found = await asyncio.gather(
-            *(self.cluster.find(NODE_CLAIM, name) for name in sorted(names))
-        )
-        return [claim for claim in found if claim is not None]
 
 
 def claim_selector(namespace: str, name: str) -> str:

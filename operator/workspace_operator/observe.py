@@ -7,14 +7,14 @@ Must not write or decide.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from workspace_operator.api import Inference, Startup, Workspace, WorkspaceStatus, parse_status
 from workspace_operator.api.weights import weights_source
 from workspace_operator.claim_search import ClaimSearch, remembered
-from workspace_operator.cluster import Cluster, Kind, Manifest
+from workspace_operator.cluster import Cluster, Kind, Manifest, find_all
 from workspace_operator.cluster.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -197,11 +197,7 @@ class Observer:
         if claims is None:
             return None, []
         names = {NodeClaim.parse(claim).node_name for claim in claims} - {""}
-        return claims, await self._find_all(NODE, names)
-
-    async def _find_all(self, kind: Kind, names: Iterable[str]) -> list[Manifest]:
-        found = await asyncio.gather(*(self.cluster.find(kind, name) for name in sorted(names)))
-        return [manifest for manifest in found if manifest is not None]
+        return claims, await find_all(self.cluster, NODE, names)
 
     async def _find_unless(self, needless: bool, kind: Kind, owner: Identity) -> Manifest | None:  # noqa: FBT001 - two kinds of Workspace, of which one has no such object
         return None if needless else await self.cluster.find(kind, owner.name, owner.namespace)

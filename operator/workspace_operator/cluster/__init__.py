@@ -18,7 +18,7 @@ from workspace_operator.cluster.errors import (
     Unreachable,
 )
 from workspace_operator.cluster.kinds import KINDS, Kind, Manifest
-from workspace_operator.cluster.port import Cluster
+from workspace_operator.cluster.port import Cluster, find_all
 
 __all__ = [
     "KINDS",
@@ -34,4 +34,5 @@ __all__ = [
     "Manifest",
     "Throttled",
     "Unreachable",
+    "find_all",
 ]

@@ -7,7 +7,8 @@ themselves; writes are sent once, because only the caller knows whether the worl
 Every write first asks the guard whether this process still holds the Lease.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from workspace_operator.cluster.kinds import Kind, Manifest
@@ -130,3 +131,9 @@ class Cluster(Protocol):
             Conflict: An object of that name lives, but it is another one.
 
         """
+
+
+async def find_all(cluster: Cluster, kind: Kind, names: Iterable[str]) -> list[Manifest]:
+    """Read the named objects of a kind without namespaces all at once; return those that exist."""
+    found = await asyncio.gather(*(cluster.find(kind, name) for name in sorted(names)))
+    return [manifest for manifest in found if manifest is not None]
