@@ -15,7 +15,7 @@ from model_presets.preset import Preset
 from model_server.api.lifecycle import Lifecycle
 from model_server.api.service import ServedModel
 from model_server.compute.adapter_files import AdapterCheckpoint
-from model_server.compute.cache_size import open_native_runner, step_tokens
+from model_server.compute.cache_size import mixed_step_tokens, open_native_runner, step_tokens
 from model_server.compute.checkpoint import BadCheckpoint
 from model_server.compute.lora import Adapters, merge
 from model_server.compute.model import LoadedModel, choose_device, load_model
@@ -122,6 +122,7 @@ def _engine(settings: Settings, model: LoadedModel, longest: int) -> Engine:
         max_sequences=settings.max_sequences,
         max_queued=settings.max_queued,
         max_batch_tokens=step_tokens(model, settings.max_sequences),
+        max_mixed_tokens=mixed_step_tokens(model, settings.max_sequences),
     )
     native = open_native_runner(
         model,

@@ -17,6 +17,7 @@ def limits(
     *,
     max_sequences: int = 4,
     max_batch_tokens: int = 8,
+    max_mixed_tokens: int | None = None,
     block_size: int = 4,
     block_count: int = 32,
     sliding_window: int | None = None,
@@ -24,6 +25,7 @@ def limits(
     return SchedulerLimits(
         max_sequences=max_sequences,
         max_batch_tokens=max_batch_tokens,
+        max_mixed_tokens=max_mixed_tokens,
         max_model_len=64,
         block_size=block_size,
         block_count=block_count,
@@ -58,8 +60,12 @@ class World:
         )
 
     def step(self) -> Batch | None:
+        most = self.limits.max_batch_tokens
+        if any(sequence.pending == 1 for sequence in self.scheduler._running):
+            most = min(most, self.limits.max_mixed_tokens or most)
         batch = self.scheduler.schedule()
         if batch is not None:
+            assert batch.token_count <= most
             for output in self.scheduler.update(batch, self.runner.step(batch)):
                 self.answers.setdefault(output.request_id, []).extend(output.token_ids)
                 if output.finish_reason is not None:

@@ -4,10 +4,12 @@ import pytest
 from model_server.compute.cache_size import (
     BLOCK_SIZE,
     CPU_CACHE_BYTES,
+    CPU_MIXED_TOKENS,
     CPU_STEP_TOKENS,
-    SMALL_MODEL_STEP_TOKENS,
+    SMALL_MODEL_MIXED_TOKENS,
     free_bytes,
     largest_step,
+    mixed_step_tokens,
     open_native_runner,
     step_tokens,
 )
@@ -46,20 +48,27 @@ def test_a_context_that_the_model_lacks_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sequences", "tokens"), [(1, CPU_STEP_TOKENS), (256, CPU_STEP_TOKENS), (400, 800)]
+)
+def test_a_step_always_leaves_room_for_prompts(sequences: int, tokens: int) -> None:
+    assert step_tokens(mistral(), sequences) == tokens
+
+
+@pytest.mark.parametrize(
     ("weight_bytes", "sequences", "tokens"),
     [
-        (SMALL_MODEL_BYTES - 1, 1, SMALL_MODEL_STEP_TOKENS),
-        (SMALL_MODEL_BYTES - 1, 256, SMALL_MODEL_STEP_TOKENS),
+        (SMALL_MODEL_BYTES - 1, 1, SMALL_MODEL_MIXED_TOKENS),
         (SMALL_MODEL_BYTES - 1, 400, 800),
-        (SMALL_MODEL_BYTES, 1, CPU_STEP_TOKENS),
-        (SMALL_MODEL_BYTES, 64, CPU_STEP_TOKENS),
-        (SMALL_MODEL_BYTES, 100, 200),
+        (SMALL_MODEL_BYTES, 1, CPU_MIXED_TOKENS),
+        (SMALL_MODEL_BYTES, 32, CPU_MIXED_TOKENS),
+        (SMALL_MODEL_BYTES, 33, 66),
     ],
 )
-def test_a_step_always_leaves_room_for_prompts(
+def test_a_step_beside_those_who_decode_is_smaller(
     weight_bytes: int, sequences: int, tokens: int
 ) -> None:
-    assert step_tokens(replace(mistral(), weight_bytes=weight_bytes), sequences) == tokens
+    model = replace(mistral(), weight_bytes=weight_bytes)
+    assert mixed_step_tokens(model, sequences) == tokens <= step_tokens(model, sequences)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,26 @@ def test_who_decodes_goes_on_while_a_long_prompt_is_computed() -> None:
     assert plan_of(world.step()) == {"short": 1, "long": 1}
 
 
+def test_a_prompt_is_cut_finer_only_while_somebody_decodes() -> None:
+    world = World(limits(max_batch_tokens=12, max_mixed_tokens=6))
+    world.scheduler.add(request("a", 20, 3))
+    world.scheduler.add(request("b", 30, 1))
+    assert plan_of(world.step()) == {"a": 12}
+    assert plan_of(world.step()) == {"a": 8, "b": 4}
+    assert plan_of(world.step()) == {"a": 1, "b": 5}
+    assert plan_of(world.step()) == {"a": 1, "b": 5}
+    assert plan_of(world.step()) == {"b": 12}
+    assert plan_of(world.step()) == {"b": 4}
+
+
+def test_the_smaller_budget_never_passes_the_larger() -> None:
+    world = World(limits(max_batch_tokens=6, max_mixed_tokens=50))
+    world.scheduler.add(request("a", 2, 9))
+    world.step()
+    world.scheduler.add(request("b", 20))
+    assert plan_of(world.step()) == {"a": 1, "b": 5}
+
+
 def test_a_new_request_joins_in_what_the_budget_leaves() -> None:
     world = World(limits(max_batch_tokens=8))
     for name, length in (("a", 3), ("b", 4), ("c", 9)):
@@ -213,7 +233,9 @@ def test_a_window_lets_a_small_cache_hold_a_long_sequence() -> None:
     assert len(world.answers["a"]) == 20
 
 
-@pytest.mark.parametrize("field_name", ["max_sequences", "max_batch_tokens", "block_size"])
+@pytest.mark.parametrize(
+    "field_name", ["max_sequences", "max_batch_tokens", "max_mixed_tokens", "block_size"]
+)
 def test_limits_name_what_they_refuse(field_name: str) -> None:
     values = {"max_sequences": 4, "max_batch_tokens": 8, "block_size": 4, field_name: 0}
     with pytest.raises(InvalidRequest, match=field_name):

@@ -18,6 +18,7 @@ def worlds(draw: st.DrawFn) -> World:
         SchedulerLimits(
             max_sequences=max_sequences,
             max_batch_tokens=draw(st.integers(max_sequences + 1, 20)),
+            max_mixed_tokens=draw(st.none() | st.integers(max_sequences + 1, 20)),
             max_model_len=24,
             block_size=block_size,
             block_count=draw(st.integers(least, 4 * least)),

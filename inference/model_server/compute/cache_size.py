@@ -24,12 +24,13 @@ BLOCK_SIZE = 64
 CPU_CACHE_BYTES = 2**30
 # Beside the cache, for copies of what sequences that decode read: see layer_cache.py.
 NEAR_BYTES = 2**28
-# Tokens per step. Those who wait for their next token wait for a chunk of somebody's prompt too: on
-# a GPU as long as for two or three steps that only decode, on a CPU, of a model that fits no cache,
-# as for six. There 512 would be 6 % more tokens a second and four times that wait; a small model
-# has no such price to pay. Source: docs/log.md, 2026-11-22.
-SMALL_MODEL_STEP_TOKENS = 512
-CPU_STEP_TOKENS = 128
+# Tokens per step: on a GPU a chunk of this size takes about as long as two or three steps that only
+# decode, so a long prompt is not felt by those who wait for their next token. On a CPU it would be,
+# so a step in which somebody decodes is smaller there: as long as four that only decode.
+# Source: docs/log.md, 2026-11-22.
+CPU_STEP_TOKENS = 512
+SMALL_MODEL_MIXED_TOKENS = 256
+CPU_MIXED_TOKENS = 64
 GPU_STEP_TOKENS = 1024
 # Of a card, for what no counter shows: the driver's context, fragmentation.
 GPU_SLACK_BYTES = 512 * 2**20
@@ -91,13 +92,16 @@ def near_cells(model: LoadedModel, max_model_len: int, max_sequences: int) -> in
 
 def step_tokens(model: LoadedModel, max_sequences: int) -> int:
     """Say how many tokens a step should compute at most."""
-    if model.device.type != "cpu":
-        usual = GPU_STEP_TOKENS
-    elif model.weight_bytes < SMALL_MODEL_BYTES:
-        usual = SMALL_MODEL_STEP_TOKENS
-    else:
-        usual = CPU_STEP_TOKENS
+    usual = CPU_STEP_TOKENS if model.device.type == "cpu" else GPU_STEP_TOKENS
     return max(usual, 2 * max_sequences)
+
+
+def mixed_step_tokens(model: LoadedModel, max_sequences: int) -> int:
+    """Say how many tokens a step should compute at most where somebody decodes."""
+    if model.device.type != "cpu":
+        return step_tokens(model, max_sequences)
+    is_small = model.weight_bytes < SMALL_MODEL_BYTES
+    return max(SMALL_MODEL_MIXED_TOKENS if is_small else CPU_MIXED_TOKENS, 2 * max_sequences)
 
 
 def _room(model: LoadedModel, longest: int, max_batch_tokens: int, path: Path) -> int:

@@ -69,6 +69,7 @@ class Engine:
             SchedulerLimits(
                 max_sequences=limits.max_sequences,
                 max_batch_tokens=limits.max_batch_tokens,
+                max_mixed_tokens=limits.max_mixed_tokens,
                 max_model_len=runner.max_model_len,
                 block_size=runner.block_size,
                 block_count=runner.block_count,

@@ -14,6 +14,7 @@ class EngineLimits:
     max_sequences: int = 32
     max_queued: int = 128
     max_batch_tokens: int = 512
+    max_mixed_tokens: int | None = None  # of a step in which somebody decodes; None: the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

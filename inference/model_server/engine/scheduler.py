@@ -10,7 +10,8 @@ Order and memory:
 - First come, first served, running or waiting. A sequence that is not computed up to its last token
   takes all that is left of the budget, so nobody behind it enters: at most the youngest running
   sequence is inside its prompt, the others decode, one token each. The budget is larger than the
-  number of sequences, so it always leaves something for the prompt.
+  number of sequences, so it always leaves something for the prompt. Where somebody decodes it may
+  be smaller (`max_mixed_tokens`): who waits for a next token waits for the whole step.
 - A new request enters when the blocks for all its known tokens are free. Blocks for the answer are
   taken as it grows. When they run out, the youngest running sequence gives way: its blocks are
   freed and it waits, to be computed again from its tokens.
@@ -44,6 +45,7 @@ class SchedulerLimits:
 
     max_sequences: int  # that hold blocks at the same time
     max_batch_tokens: int  # per step
+    max_mixed_tokens: int | None = None  # per step in which somebody decodes; None: the same
     max_model_len: int  # prompt and answer of one sequence, tokens
     block_size: int
     block_count: int
@@ -54,12 +56,11 @@ class SchedulerLimits:
         """Refuse limits under which a sequence could starve."""
         for name in ("max_sequences", "max_model_len", "block_size", "block_count"):
             require(name, getattr(self, name), getattr(self, name) >= 1, "must be at least 1")
-        require(
-            "max_batch_tokens",
-            self.max_batch_tokens,
-            self.max_batch_tokens > self.max_sequences,
-            f"must be above max_sequences ({self.max_sequences}), or prompts starve",
-        )
+        for name in ("max_batch_tokens", "max_mixed_tokens"):
+            tokens = getattr(self, name)
+            leaves_some = tokens is None or tokens > self.max_sequences
+            reason = f"must be above max_sequences ({self.max_sequences}), or prompts starve"
+            require(name, tokens, leaves_some, reason)
         if self.sliding_window is not None:
             require("sliding_window", self.sliding_window, self.sliding_window >= 1, "must be >= 1")
 
@@ -137,7 +138,7 @@ class Scheduler:
         """Write the next batch; None if nothing runs or waits."""
         items: list[BatchItem] = []
         coming: set[bytes] = set()  # keys of the blocks that this step makes full
-        budget = self.limits.max_batch_tokens
+        budget = self._budget()
         for sequence in self._running:  # who gives way stands behind, and is not reached any more
             count = min(sequence.pending, budget)
             if self._make_room(sequence, count):
@@ -199,6 +200,12 @@ class Scheduler:
         return TokenOutput(
             request_id=sequence.request.request_id, finish_reason=FinishReason.ERROR, error=error
         )
+
+    def _budget(self) -> int:
+        limits = self.limits
+        if limits.max_mixed_tokens is None or all(s.pending > 1 for s in self._running):
+            return limits.max_batch_tokens
+        return min(limits.max_batch_tokens, limits.max_mixed_tokens)
 
     def _make_room(self, sequence: RunningSequence, count: int) -> bool:
         """Preempt younger sequences until this one's tokens of the step have blocks."""
