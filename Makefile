@@ -87,7 +87,7 @@ $(PEERS)/.installed: requirements/bench.lock $(STAMP)
 	VIRTUAL_ENV=$(PEERS) $(VENV)/bin/uv pip sync --quiet --require-hashes requirements/bench.lock
 	@touch $@
 
-bench-server: $(PEERS)/.installed ## Time the server beside its peers (MODE=--quick: minutes; else an hour); one JSON object last
+bench-server: $(PEERS)/.installed ## Time the server beside its peers (MODE=--quick: minutes; else 70); one JSON object last
 	$(PY) -m benchmarks.server $(MODE)
 
 fault-table: $(STAMP) cluster-binaries ## Kill the operator before and after each of its writes; writes the table in the README (10 to 15 min)

@@ -97,6 +97,11 @@ class Bench:
             lambda text: tokenizer.encode(text).ids, words, count=count, length=length, seed=seed
         )
 
+    def rounds(self, count: int, length: int) -> list[list[Prompt]]:
+        """Draw prompts of the warm-up and of each repeat, which begin unlike all others."""
+        repeats = range(self.arguments.repeats + 1)
+        return [self.prompts(count, length, seed=1000 * length + repeat) for repeat in repeats]
+
     @contextmanager
     def open(self, model: str, streams: int) -> Iterator[list[engines.Engine]]:
         """Start all engines, one after the other; those that fail are named in the report."""
@@ -145,15 +150,15 @@ def closed_loops(bench: Bench) -> None:
             if model == "tiny"
             else (MID_LOADS, MID_NEW_TOKENS, MID_NEW_TOKENS)
         )
-        prompts = bench.prompts(max(loads), PROMPT_TOKENS)
+        rounds = bench.rounds(max(loads), PROMPT_TOKENS)
         lengths = {
-            f"prompt of {length}": bench.prompts(1, length, seed=length)
+            f"prompt of {length}": bench.rounds(1, length)
             for length in LENGTHS[model][: 1 if bench.arguments.quick else None]
         }
-        streams = {str(load): prompts[:load] for load in loads}
+        streams = {str(load): [prompts[:load] for prompts in rounds] for load in loads}
         with bench.open(model, max(loads)) as running:
-            alone = sweep.measure_loads(running, lengths, alone_tokens, arguments.repeats)
-            swept = sweep.measure_loads(running, streams, swept_tokens, arguments.repeats)
+            alone = sweep.measure_loads(running, lengths, alone_tokens)
+            swept = sweep.measure_loads(running, streams, swept_tokens)
         bench.report["models"][model] = {"one stream (W1)": alone, "streams at once (W2)": swept}
         bench.report["ratios"][model] = sweep.ratios(swept)
 

@@ -2,8 +2,9 @@
 Give every engine the same loads, in turns, and compare what they did.
 
 Each repeat goes round all engines before the next begins, so that whatever else the machine does
-falls on all of them. `generate` one by one is the same at any number of streams, so its rate is
-measured with one and stands in every row.
+falls on all of them, and has prompts of its own, so that no engine finds a prompt in its cache
+that it computed in the repeat before. `generate` one by one is the same at any number of streams,
+so its rate is measured with one and stands in every row.
 """
 
 import sys
@@ -18,42 +19,41 @@ from benchmarks.serving.workloads import Prompt
 ALONE = "generate"
 SERVE = "transformers_serve"
 OURS, OURS_HTTP = "ours", "ours_http"
+Rounds = Sequence[Sequence[Prompt]]  # of each repeat, after those of the warm-up
 IN_PROCESS_PEERS = ("generate", "generate_batch", "ctranslate2")
 
 
 def measure_loads(
     engines: Sequence[Engine],
-    loads: Mapping[str, Sequence[Prompt]],
+    loads: Mapping[str, Rounds],
     new_tokens: int,
-    repeats: int,
 ) -> dict[str, dict[str, Any]]:
-    """Return what each engine did at each load, by load and engine."""
+    """Return what each engine did at each load, by load and engine; the first round warms up."""
     return {
-        load: _measure_load(engines, load, prompts, new_tokens, repeats)
-        for load, prompts in loads.items()
+        load: _measure_load(engines, load, rounds, new_tokens) for load, rounds in loads.items()
     }
 
 
 def _measure_load(
-    engines: Sequence[Engine], load: str, prompts: Sequence[Prompt], new_tokens: int, repeats: int
+    engines: Sequence[Engine], load: str, rounds: Rounds, new_tokens: int
 ) -> dict[str, Any]:
     samples: dict[str, list[Sample]] = {}
     failed: dict[str, str] = {}
-    for repeat in range(-1, repeats):  # one round before to warm up
+    for repeat, prompts in enumerate(rounds):
         for engine in engines:
             if engine.name in failed:
                 continue
             part = prompts[:1] if engine.name == ALONE else prompts
-            tell(f"load {load}: {engine.name}, {'warm-up' if repeat < 0 else repeat + 1}")
+            tell(f"load {load}: {engine.name}, {repeat or 'warm-up'}")
             try:
                 # The warm-up is short: it is there for first calls, not for the load.
-                count = min(8, new_tokens) if repeat < 0 else new_tokens
+                count = new_tokens if repeat else min(8, new_tokens)
                 sample = engine.measure(part, count)
             except EngineFailed as error:
                 failed[engine.name] = str(error)
                 tell(failed[engine.name])
                 continue
-            if repeat >= 0:
+            if repeat:
                 samples.setdefault(engine.name, []).append(sample)
     reference = samples.get("generate_batch", samples.get(ALONE, []))
     result = {name: _summary(some, reference) for name, some in samples.items()}

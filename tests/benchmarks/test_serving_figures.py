@@ -1,5 +1,6 @@
 """The pure parts of the server's benchmark: figures, tables, gates, arguments, prompts, streams."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 from benchmarks.server import LOADS, QUICK, QUICK_LOADS, WORKLOADS, arguments_of
 from benchmarks.server_faults import GATES as FAULT_GATES
 from benchmarks.serving.client import BadAnswer, read_answer
+from benchmarks.serving.engines import Sample
 from benchmarks.serving.figures import percentile, short, spread, table
 from benchmarks.serving.gates import GATES, Gate, judge, read_gates
 from benchmarks.serving.report import BEGIN, END, put_between_markers, write_report
-from benchmarks.serving.sweep import ratios
-from benchmarks.serving.workloads import make_prompts, poisson_arrivals
+from benchmarks.serving.sweep import measure_loads, ratios
+from benchmarks.serving.workloads import Prompt, make_prompts, poisson_arrivals
 
 
 def engine(wall: float, work: float, p99: float | None = None) -> dict[str, Any]:
@@ -229,3 +231,27 @@ def test_every_goal_of_the_faults_finds_its_figure() -> None:
     }
     verdicts = judge(read_gates(FAULT_GATES), report)
     assert [verdict.met for verdict in verdicts] == [True] * 6 + [False] * 2
+
+
+class Recorder:
+    """Remember what was asked, and answer nothing."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.asked: list[tuple[list[str], int]] = []
+
+    def measure(self, prompts: Sequence[Prompt], new_tokens: int) -> Sample:
+        self.asked.append(([prompt.text for prompt in prompts], new_tokens))
+        return Sample(seconds=1.0, cpu_seconds=1.0, tokens=new_tokens * len(prompts))
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def test_each_repeat_has_prompts_of_its_own_and_all_engines_the_same() -> None:
+    rounds = [[Prompt(text=f"{turn}{name}", ids=()) for name in "ab"] for turn in range(3)]
+    ours, alone = Recorder("ours"), Recorder("generate")
+    found = measure_loads([ours, alone], {"2": rounds}, 20)
+    assert ours.asked == [(["0a", "0b"], 8), (["1a", "1b"], 20), (["2a", "2b"], 20)]
+    assert alone.asked == [(["0a"], 8), (["1a"], 20), (["2a"], 20)]
+    assert found["2"]["ours"]["tokens_per_second"] == {"median": 40, "least": 40, "most": 40}
