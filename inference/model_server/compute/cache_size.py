@@ -12,7 +12,7 @@ import torch
 
 from model_server.compute.checkpoint import BadCheckpoint
 from model_server.compute.forward import Path, choose_path
-from model_server.compute.model import SMALL_MODEL_BYTES, LoadedModel
+from model_server.compute.model import LoadedModel
 from model_server.compute.runner import CacheSize, NativeRunner, check_context
 from model_server.engine.batch import Batch, BatchItem
 from model_server.engine.history import History
@@ -100,8 +100,8 @@ def mixed_step_tokens(model: LoadedModel, max_sequences: int) -> int:
     """Say how many tokens a step should compute at most where somebody decodes."""
     if model.device.type != "cpu":
         return step_tokens(model, max_sequences)
-    is_small = model.weight_bytes < SMALL_MODEL_BYTES
-    return max(SMALL_MODEL_MIXED_TOKENS if is_small else CPU_MIXED_TOKENS, 2 * max_sequences)
+    usual = SMALL_MODEL_MIXED_TOKENS if model.is_small else CPU_MIXED_TOKENS
+    return max(usual, 2 * max_sequences)
 
 
 def _room(model: LoadedModel, longest: int, max_batch_tokens: int, path: Path) -> int:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from model_server.compute.attention import IMPLEMENTATION, StepContext, register
 from model_server.compute.fused import TORCH, FusedDecoder, can_be_fused
-from model_server.compute.model import SMALL_MODEL_BYTES, LoadedModel
+from model_server.compute.model import LoadedModel
 from model_server.compute.packed_linear import can_pack
 from model_server.settings import FastPaths
 
@@ -128,6 +128,5 @@ def _is_packed(model: LoadedModel) -> bool:
     It reads memory faster; where the weights stay in the caches its calls cost more than they save.
     Source: docs/log.md, 2026-11-21: 229 M parameters against 0.5 M.
     """
-    is_large = model.weight_bytes >= SMALL_MODEL_BYTES
     is_plain = model.device.type == "cpu" and model.dtype == torch.float32
-    return is_large and is_plain and can_pack()
+    return not model.is_small and is_plain and can_pack()

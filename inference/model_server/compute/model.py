@@ -64,6 +64,11 @@ class LoadedModel:
     adapters: Adapters | None = None  # beside the weights; merged ones are in them
 
     @property
+    def is_small(self) -> bool:
+        """Whether the weights stay in a CPU's caches."""
+        return self.weight_bytes < SMALL_MODEL_BYTES
+
+    @property
     def kv_shape(self) -> tuple[int, int]:
         """Key-value heads and the size of each: what one position keeps, twice, per layer."""
         config = self.module.config

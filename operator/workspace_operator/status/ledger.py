@@ -53,10 +53,10 @@ def startup(evidence: Evidence) -> Startup | None:
             ends.append(last + timedelta(seconds=written[phase]))
         if ends:
             end = max(last, min(ends))
-            seconds[phase] = _round((end - last).total_seconds())
+            seconds[phase] = round((end - last).total_seconds(), 1)
             last = end
     if PHASES[-1] in seconds:
-        seconds["total"] = _round((last - began).total_seconds())
+        seconds["total"] = round((last - began).total_seconds(), 1)
     return Startup(**seconds) if seconds else None
 
 
@@ -133,8 +133,3 @@ def _first_claim(evidence: Evidence) -> NodeClaim | None:
 def _since(claim: NodeClaim | None, step: str) -> datetime | None:
     condition = claim.conditions.get(step) if claim else None
     return condition.since if condition is not None and condition.is_true else None
-
-
-def _round(seconds: float) -> float:
-    """Return seconds to a tenth."""
-    return round(seconds, 1)
